@@ -1,0 +1,74 @@
+"""The contract of every backend, and the registry that loads them lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A loaded potential."""
+
+    elements: frozenset[int] | None
+    """Atomic numbers it knows; None when it does not say."""
+
+    def predict(self, frames: Frames) -> Prediction:
+        """Evaluate all frames; NaN rows where a frame cannot be evaluated."""
+        ...
+
+
+@runtime_checkable
+class FeaturePredictor(Predictor, Protocol):
+    """A potential that also describes frames by its own learned features."""
+
+    def features(self, frames: Frames) -> NDArray[np.float64]:
+        """Return one feature vector per frame, shape (S, D)."""
+        ...
+
+
+BACKENDS: dict[str, str] = {
+    "ase": "atomate2_alpot.potentials.ase",
+    "chgnet": "atomate2_alpot.potentials.chgnet",
+    "mace": "atomate2_alpot.potentials.mace",
+    "matgl": "atomate2_alpot.potentials.matgl",
+    "toy": "atomate2_alpot.testing.toy",
+}
+"""Backend name -> module with a function ``load(spec) -> Predictor``; imported on use."""
+
+
+class PotentialError(RuntimeError):
+    """A potential that cannot be found, loaded or used; the message says what to do."""
+
+
+def load_predictor(spec: PotentialSpec) -> Predictor:
+    """Load the potential that a recipe describes.
+
+    Parameters
+    ----------
+    spec : PotentialSpec
+
+    Raises
+    ------
+    PotentialError
+        If the backend is unknown, its package is not installed, or the model cannot be found.
+    """
+    module_name = BACKENDS.get(spec.backend)
+    if module_name is None:
+        raise PotentialError(
+            f"unknown backend {spec.backend!r}; registered backends: {sorted(BACKENDS)}"
+        )
+    try:
+        load: Callable[[PotentialSpec], Predictor] = import_module(module_name).load
+    except ImportError as error:
+        raise PotentialError(
+            f"backend {spec.backend!r} needs a package that is not installed ({error}); "
+            f"install it with: pip install 'atomate2-alpot[{spec.backend}]'"
+        ) from error
+    return load(spec)

@@ -1,0 +1,67 @@
+"""The documents and tables that stages hand to each other and to the store."""
+
+from __future__ import annotations
+
+from atomate2_alpot.schemas.base import Document, Settings
+from atomate2_alpot.schemas.columns import Columns
+from atomate2_alpot.schemas.documents import (
+    AssessmentDoc,
+    IterationDoc,
+    LabelBatchDoc,
+    LabelDoc,
+    LabelFailure,
+    MemberTrainingDoc,
+    ScreenDoc,
+    SelectionDoc,
+    TrainingDoc,
+)
+from atomate2_alpot.schemas.frames import Frames, Labels
+from atomate2_alpot.schemas.potential import (
+    Artifact,
+    ArtifactError,
+    CommitteeDoc,
+    PotentialSpec,
+)
+from atomate2_alpot.schemas.prediction import CommitteePrediction, Prediction
+from atomate2_alpot.schemas.source import CandidateSource, Shard
+from atomate2_alpot.schemas.tables import (
+    EpochTable,
+    MapTable,
+    ParityTable,
+    ScoreTable,
+    SplitTable,
+)
+
+BLOBS: list[type] = [Frames, Artifact, ScoreTable, SplitTable, MapTable, ParityTable, EpochTable]
+"""What jobs put into the additional store ``data``: ``@job(data=BLOBS)``."""
+
+__all__ = [
+    "BLOBS",
+    "Artifact",
+    "ArtifactError",
+    "AssessmentDoc",
+    "CandidateSource",
+    "Columns",
+    "CommitteeDoc",
+    "CommitteePrediction",
+    "Document",
+    "EpochTable",
+    "Frames",
+    "IterationDoc",
+    "LabelBatchDoc",
+    "LabelDoc",
+    "LabelFailure",
+    "Labels",
+    "MapTable",
+    "MemberTrainingDoc",
+    "ParityTable",
+    "PotentialSpec",
+    "Prediction",
+    "ScoreTable",
+    "ScreenDoc",
+    "SelectionDoc",
+    "Settings",
+    "Shard",
+    "SplitTable",
+    "TrainingDoc",
+]

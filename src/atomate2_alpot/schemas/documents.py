@@ -1,0 +1,196 @@
+"""The documents that stages hand to each other and to the store.
+
+Everything that grows with the number of frames is a :class:`Columns` blob; the rest of each
+document has a size that does not depend on it (DESIGN.md: no document over 16 MB).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import Field
+
+from atomate2_alpot.schemas.base import Document
+from atomate2_alpot.schemas.frames import Frames
+from atomate2_alpot.schemas.potential import CommitteeDoc
+from atomate2_alpot.schemas.tables import (
+    EpochTable,
+    MapTable,
+    ParityTable,
+    ScoreTable,
+    SplitTable,
+)
+
+
+def now() -> datetime:
+    """Return the time in UTC, as every document stores it."""
+    return datetime.now(tz=UTC)
+
+
+class ScreenDoc(Document):
+    """One screened range of candidates."""
+
+    n_screened: int = Field(description="Candidates looked at.")
+    scores: ScoreTable = Field(description="One row per candidate.")
+    passed: Frames = Field(description="Candidates the committee disagrees on.")
+    seconds: float = Field(description="Wall time.")
+
+
+class SelectionDoc(Document):
+    """What one iteration chose to label."""
+
+    iteration: int
+    n_screened: int
+    n_passed: int = Field(description="Candidates above a threshold and not rejected.")
+    n_selected: int
+    verdicts: dict[str, int] = Field(description="Candidates per verdict (see ScoreTable).")
+    thresholds: dict[str, float] = Field(description="Base thresholds by criterion, our units.")
+    spread_quantiles: dict[str, dict[str, float]] = Field(
+        description="Quantiles q05 … q99, max of each criterion over the screened candidates."
+    )
+    sampler: dict[str, Any] = Field(description="Settings and cluster counts of the sampler.")
+    seed: int
+    frames: Frames = Field(description="The selected candidates, without labels.")
+    scores: ScoreTable = Field(description="Scores of all screened candidates.")
+    map: MapTable = Field(description="Principal components of passed and selected candidates.")
+    seconds: dict[str, float]
+
+
+class LabelFailure(Document):
+    """Why one frame has no label."""
+
+    frame_id: str
+    reason: str
+    detail: str = ""
+    task_uuid: str | None = None
+    formula: str | None = None
+
+
+class LabelBatchDoc(Document):
+    """Labels of one batch (or of a gather of batches)."""
+
+    n_requested: int
+    n_labelled: int
+    functional: str
+    surrogate: str | None = Field(
+        None, description="Name of the model that stands in for DFT, if one does."
+    )
+    iteration: int
+    campaign_id: str | None = None
+    frames: Frames = Field(description="Labelled frames.")
+    failures: list[LabelFailure] = Field(description="One record per failed frame.")
+    seconds: float = 0.0
+
+    @property
+    def failure_counts(self) -> dict[str, int]:
+        """Failures by reason."""
+        counts: dict[str, int] = {}
+        for failure in self.failures:
+            counts[failure.reason] = counts.get(failure.reason, 0) + 1
+        return counts
+
+
+class LabelDoc(Document):
+    """One labelled (or failed) frame, as people query it: one document each.
+
+    ``energy`` is the total in eV, ``forces`` in eV/Å, ``stress`` 3×3 in eV/Å³ (tension
+    positive). Field names follow emmet where emmet has them.
+    """
+
+    frame_id: str
+    functional: str
+    state: str = Field("successful", description="successful or failed.")
+    surrogate: str | None = None
+    structure: dict[str, Any] | None = Field(None, description="pymatgen Structure as dict.")
+    energy: float | None = None
+    energy_per_atom: float | None = None
+    forces: list[list[float]] | None = None
+    stress: list[list[float]] | None = None
+    max_force: float | None = None
+    pressure: float | None = Field(None, description="-trace(stress)/3 in eV/Å³.")
+    elements: list[str] = Field(default_factory=list)
+    nelements: int | None = None
+    nsites: int | None = None
+    chemsys: str | None = None
+    formula_pretty: str | None = None
+    volume: float | None = None
+    campaign_id: str | None = None
+    iteration: int | None = None
+    prototype: str | None = None
+    parent: str | None = None
+    step: int | None = None
+    task_uuid: str | None = None
+    reason: str | None = Field(None, description="Why it failed.")
+    detail: str | None = Field(None, description="The engine's own words.")
+    last_updated: datetime = Field(default_factory=now)
+
+
+class MemberTrainingDoc(Document):
+    """One trained member."""
+
+    member: int
+    seed: int
+    trainer: str = Field(description="Name of the trainer, for example mace.")
+    settings: dict[str, Any]
+    n_train: int
+    n_valid: int
+    n_test: int
+    e0s: dict[str, float] = Field(description="Isolated-atom or fitted energies, eV, by symbol.")
+    e0_source: str
+    epochs: EpochTable
+    metrics: dict[str, float] = Field(description="On the member's own test split (units.METRICS).")
+    spec: Any = Field(description="PotentialSpec with the weights as artifact.")
+    seconds: float
+    started_from: str | None = Field(None, description="Weights fine-tuned from, if any.")
+
+
+class TrainingDoc(Document):
+    """The committee of one iteration."""
+
+    iteration: int
+    committee: CommitteeDoc
+    members: list[MemberTrainingDoc]
+    splits: SplitTable
+
+
+class AssessmentDoc(Document):
+    """Errors of a committee on the fixed test set."""
+
+    iteration: int
+    n_frames: int
+    metrics: dict[str, float] = Field(description="Of the committee mean (units.METRICS).")
+    member_metrics: list[dict[str, float]]
+    spread_correlation: dict[str, float] = Field(
+        description="Spearman correlation of spread and error, by quantity."
+    )
+    parity: ParityTable
+    seconds: float
+
+
+class IterationDoc(Document):
+    """The state of a campaign after one iteration: small, readable, one per iteration."""
+
+    campaign_id: str
+    iteration: int
+    status: str = Field(description="running, or why the campaign stopped.")
+    message: str = ""
+    functional: str
+    surrogate: str | None = None
+    elements: list[str]
+    counts: dict[str, int] = Field(
+        description="screened, passed, selected, labelled, failed, dataset, test."
+    )
+    verdicts: dict[str, int]
+    failures: dict[str, int] = Field(description="Failed labels by reason.")
+    thresholds: dict[str, float]
+    spread_quantiles: dict[str, dict[str, float]]
+    metrics: dict[str, float] = Field(description="On the fixed test set (units.METRICS).")
+    member_metrics: list[dict[str, float]]
+    spread_correlation: dict[str, float]
+    committee: list[str] = Field(description="Labels of the committee that screened.")
+    trained: list[str] = Field(description="Labels of the committee that was trained.")
+    seeds: dict[str, int]
+    timings: dict[str, float] = Field(description="Seconds by stage.")
+    versions: dict[str, str]
+    last_updated: datetime = Field(default_factory=now)

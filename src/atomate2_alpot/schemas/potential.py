@@ -1,0 +1,148 @@
+"""Recipes of potentials, and the weights that travel with them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any, Self
+
+from monty.json import MSONable
+from pydantic import ConfigDict, Field, model_validator
+
+from atomate2_alpot.schemas.base import Document
+from atomate2_alpot.schemas.files import write_atomic
+
+
+class ArtifactError(RuntimeError):
+    """An artifact's bytes do not match the hash in its document."""
+
+
+class Artifact(MSONable):
+    """A file that travels through the additional store: bytes and their sha256.
+
+    Parameters
+    ----------
+    data : bytes
+        The content.
+    filename : str
+        Name the file gets when it is unpacked.
+    sha256 : str, optional
+        Expected hash; computed when left out.
+
+    Raises
+    ------
+    ArtifactError
+        If ``data`` does not have the stated hash.
+    """
+
+    def __init__(self, data: bytes, filename: str, sha256: str | None = None) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        if sha256 is not None and digest != sha256:
+            raise ArtifactError(
+                f"artifact {filename!r}: sha256 is {digest}, the document says {sha256}; the blob "
+                "is corrupted or was replaced. Restore it or rerun the job that made it"
+            )
+        self.data = data
+        self.filename = filename
+        self.sha256 = digest
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read a file."""
+        path = Path(path)
+        return cls(path.read_bytes(), path.name)
+
+    def unpack(self, cache_dir: Path) -> Path:
+        """Write the file to ``cache_dir/<sha256>/<filename>`` unless it is there, verified.
+
+        Safe when several processes unpack the same artifact at once.
+        """
+        path = cache_dir.expanduser() / self.sha256 / self.filename
+        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, self.data)
+        return path
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the MSONable document."""
+        return {
+            "@module": type(self).__module__,
+            "@class": type(self).__name__,
+            "filename": self.filename,
+            "sha256": self.sha256,
+            "n_bytes": len(self.data),
+            "data": base64.b64encode(self.data).decode("ascii"),
+        }
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> Self:
+        """Rebuild, verifying the hash."""
+        return cls(base64.b64decode(d["data"]), d["filename"], d["sha256"])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Artifact) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __repr__(self) -> str:
+        return f"Artifact({self.filename!r}, {len(self.data)} bytes, sha256={self.sha256[:12]}…)"
+
+
+class PotentialSpec(Document):
+    """A serialisable recipe that loads a potential.
+
+    Give either ``name`` or ``artifact``.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, frozen=True)
+
+    backend: str = Field(
+        description="A registered backend: chgnet, mace, matgl, ase, toy (see `potentials.BACKENDS`)."
+    )
+    name: str | None = Field(
+        None, description="A released model's name, or the path of a model file on this machine."
+    )
+    artifact: Artifact | None = Field(None, description="Weights that travel with the document.")
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the backend; unknown ones are errors."
+    )
+    functional: str | None = Field(
+        None, description="Reference method the potential was trained on, for example 'r2SCAN'."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.name is not None and self.artifact is not None:
+            raise ValueError(
+                f"backend {self.backend!r}: give `name` or `artifact`, not both "
+                f"(name={self.name!r}, artifact={self.artifact!r})"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and messages."""
+        source = self.artifact.sha256[:8] if self.artifact else (self.name or "default")
+        return f"{self.backend}:{source}"
+
+
+class CommitteeDoc(Document):
+    """An ordered committee as it travels: recipes and elemental references."""
+
+    members: list[PotentialSpec] = Field(description="The recipes, in order.", min_length=1)
+    references: list[dict[str, float]] | None = Field(
+        None,
+        description="Per member: energy in eV/atom of each element's reference state, by symbol.",
+    )
+    reference_source: str | None = Field(
+        None, description="How the references were made: crystals, least_squares, labels, given."
+    )
+
+    @model_validator(mode="after")
+    def _one_reference_each(self) -> Self:
+        if self.references is not None and len(self.references) != len(self.members):
+            raise ValueError(f"{len(self.references)} references for {len(self.members)} members")
+        return self

@@ -1,0 +1,96 @@
+"""The tables stages hand on beside frames: scores, splits, maps, parity, loss curves."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pyarrow as pa
+
+from atomate2_alpot.schemas.columns import Columns
+
+
+class ScoreTable(Columns):
+    """What screening found for each candidate (one row each).
+
+    ``verdict`` is ``selected`` (some criterion above its threshold), ``agreed`` (none is), or
+    the name of the filter that rejected the candidate: ``formation_energy``, ``max_force``,
+    ``mean_stress``, ``not_finite``. Energies eV/atom, forces eV/Å, stress eV/Å³;
+    ``threshold_factor`` multiplies the three thresholds for this candidate.
+    """
+
+    SCHEMA: ClassVar[pa.Schema] = pa.schema(
+        [
+            pa.field("frame_id", pa.string()),
+            pa.field("candidate", pa.int64()),
+            pa.field("n_atoms", pa.int32()),
+            pa.field("energy_spread", pa.float32()),
+            pa.field("forces_spread", pa.float32()),
+            pa.field("stress_spread", pa.float32()),
+            pa.field("formation_energy", pa.float32()),
+            pa.field("max_force", pa.float32()),
+            pa.field("mean_stress", pa.float32()),
+            pa.field("threshold_factor", pa.float32()),
+            pa.field("verdict", pa.string()),
+        ]
+    )
+
+
+class SplitTable(Columns):
+    """The set of every frame for every member: ``train``, ``valid`` or ``test``."""
+
+    SCHEMA: ClassVar[pa.Schema] = pa.schema(
+        [
+            pa.field("frame_id", pa.string()),
+            pa.field("member", pa.int16()),
+            pa.field("split", pa.string()),
+        ]
+    )
+
+
+class MapTable(Columns):
+    """Coordinates in the first two principal components; ``kind`` is pool or selected."""
+
+    SCHEMA: ClassVar[pa.Schema] = pa.schema(
+        [
+            pa.field("frame_id", pa.string()),
+            pa.field("kind", pa.string()),
+            pa.field("pc1", pa.float32()),
+            pa.field("pc2", pa.float32()),
+            pa.field("cluster", pa.int32()),
+        ]
+    )
+
+
+class ParityTable(Columns):
+    """Reference against prediction; ``quantity`` is energy, forces or stress.
+
+    One row per frame (energy, eV/atom), per force component (eV/Å) or stress component
+    (eV/Å³). ``predicted`` is the committee's mean, ``spread`` its standard deviation.
+    """
+
+    SCHEMA: ClassVar[pa.Schema] = pa.schema(
+        [
+            pa.field("quantity", pa.string()),
+            pa.field("frame_id", pa.string()),
+            pa.field("reference", pa.float32()),
+            pa.field("predicted", pa.float32()),
+            pa.field("spread", pa.float32()),
+        ]
+    )
+
+
+class EpochTable(Columns):
+    """Validation metrics of one training run, one row per evaluated epoch (units.METRICS)."""
+
+    SCHEMA: ClassVar[pa.Schema] = pa.schema(
+        [
+            pa.field("epoch", pa.int32()),
+            pa.field("loss", pa.float64()),
+            pa.field("energy_rmse", pa.float64()),
+            pa.field("energy_mae", pa.float64()),
+            pa.field("forces_rmse", pa.float64()),
+            pa.field("forces_mae", pa.float64()),
+            pa.field("stress_rmse", pa.float64()),
+            pa.field("stress_mae", pa.float64()),
+        ]
+    )
