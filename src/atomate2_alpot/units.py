@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 EV_PER_A3_TO_GPA: float = 160.21766208
 """1 eV/Å³ in GPa (CODATA 2014, the value ASE's ``units.GPa`` is built on)."""
 
@@ -16,18 +19,18 @@ EV_PER_A3_TO_KBAR: float = 10.0 * EV_PER_A3_TO_GPA
 """1 eV/Å³ in kBar. VASP prints kBar with the opposite sign (positive = compression)."""
 
 
-def vasp_stress_to_ase(stress_kbar: float) -> float:
-    """Convert a VASP stress component to ASE's unit and sign.
+def vasp_stress_to_ase(stress_kbar: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert a stress as VASP prints it to ASE's unit and sign.
 
     Parameters
     ----------
-    stress_kbar : float or numpy.ndarray
-        Stress as VASP prints it: kBar, positive under compression.
+    stress_kbar : array
+        kBar, positive under compression.
 
     Returns
     -------
-    float or numpy.ndarray
-        Stress in eV/Å³, positive under tension.
+    array of the same shape
+        eV/Å³, positive under tension.
     """
     return -stress_kbar / EV_PER_A3_TO_KBAR
 

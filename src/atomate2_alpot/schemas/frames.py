@@ -375,10 +375,16 @@ def _hash_frames(
     pbc: NDArray[np.bool_],
     offsets: NDArray[np.int64],
 ) -> list[str]:
-    """Hash each frame over exact integers, so that the id is the same in every process."""
-    species = numbers.astype("u1")
+    """Hash each frame over exact integers, so that the id is the same in every process.
+
+    Atoms are put in a canonical order first: codes that sort sites by species (VASP input sets
+    do) must not turn a frame into a new one.
+    """
     steps = np.rint(positions / POSITION_QUANTUM).astype("<i8")
     cells = np.rint(cell / POSITION_QUANTUM).astype("<i8")
+    owner = np.repeat(np.arange(len(cell)), np.diff(offsets))
+    order = np.lexsort((steps[:, 2], steps[:, 1], steps[:, 0], numbers, owner))
+    species, steps = numbers.astype("u1")[order], steps[order]
     ids = []
     for s in range(len(cell)):
         atoms = slice(offsets[s], offsets[s + 1])

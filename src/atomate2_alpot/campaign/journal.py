@@ -1,0 +1,125 @@
+"""What the embedded runner has done, on disk: one small file per finished job."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jobflow import Flow, Job, Response
+from monty.json import MontyDecoder, MontyEncoder
+
+from atomate2_alpot.schemas.files import write_atomic
+
+
+@dataclass
+class Entry:
+    """One job that has run.
+
+    Parameters
+    ----------
+    name : str
+        Name of the job.
+    state : str
+        "done" or "failed".
+    seconds : float
+        Wall time.
+    error : str
+        Traceback of a failed job.
+    replace, detour, addition : Flow or None
+        Flows the job asked for, as they were before they ran.
+    stop_children, stop_jobflow : bool
+        As in ``jobflow.Response``.
+    """
+
+    name: str
+    state: str
+    seconds: float
+    error: str = ""
+    replace: Flow | None = None
+    detour: Flow | None = None
+    addition: Flow | None = None
+    stop_children: bool = False
+    stop_jobflow: bool = False
+
+    @classmethod
+    def of_response(cls, job: Job, response: Response, seconds: float) -> Entry:
+        """Build the entry of a job that finished."""
+        return cls(
+            name=job.name,
+            state="done",
+            seconds=seconds,
+            replace=response.replace,
+            detour=response.detour,
+            addition=response.addition,
+            stop_children=response.stop_children,
+            stop_jobflow=response.stop_jobflow,
+        )
+
+    @property
+    def new_flows(self) -> list[Flow]:
+        """Flows to run next, in jobflow's order: replace, detour, addition."""
+        return [f for f in (self.replace, self.detour, self.addition) if f is not None]
+
+
+class Journal:
+    """The folder ``journal/`` of a run: entries by job uuid and index, and the first flow.
+
+    An entry is written after the job's output is in the store, by rename, so a killed process
+    leaves either a whole entry or none, and a job without an entry is run (again).
+
+    Parameters
+    ----------
+    folder : Path
+        Created if it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def flow_file(self) -> Path:
+        """Where the flow is kept that the run began with."""
+        return self.folder / "flow.json"
+
+    def save_flow(self, flow: Flow) -> None:
+        """Keep the flow the run begins with: its uuids are what a resumed run goes by."""
+        write_atomic(self.flow_file, _encode(flow.as_dict()))
+
+    def load_flow(self) -> Flow | None:
+        """Return the flow the run began with, or None at the first start."""
+        return _decode(self.flow_file.read_bytes()) if self.flow_file.exists() else None
+
+    def write(self, job: Job, entry: Entry) -> None:
+        """Record a job that has run."""
+        document = {f.name: getattr(entry, f.name) for f in fields(Entry)}
+        write_atomic(self._path(job), _encode(document))
+
+    def read(self, job: Job) -> Entry | None:
+        """Return the entry of a job, or None if it has not run."""
+        path = self._path(job)
+        return Entry(**_decode(path.read_bytes())) if path.exists() else None
+
+    def has(self, job: Job) -> bool:
+        """Tell whether a job has an entry, without reading it."""
+        return self._path(job).exists()
+
+    def _path(self, job: Job) -> Path:
+        return self.folder / f"{job_folder_name(job)}.json"
+
+
+def job_folder_name(job: Job) -> str:
+    """Return a name for a job's folder: readable, and the same in every run."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", job.name).strip("-")
+    return f"{slug}-{job.uuid[:13]}-{job.index}"
+
+
+def _encode(document: Any) -> bytes:
+    return json.dumps(document, cls=MontyEncoder).encode()
+
+
+def _decode(data: bytes) -> Any:
+    return json.loads(data, cls=MontyDecoder)

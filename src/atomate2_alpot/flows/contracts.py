@@ -1,0 +1,78 @@
+"""What a stage's Maker must offer to be a step of `ActiveLearningMaker`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from jobflow import Flow, Job, OutputReference
+
+from atomate2_alpot.schemas import Frames, Shard
+
+
+class Proposer(Protocol):
+    """Makes the pool of candidates and says which part of it an iteration looks at."""
+
+    name: str
+    elements: list[str]
+
+    def make(self) -> Job:
+        """Make the job whose output is a ``CandidateSource``."""
+        ...
+
+    def shards(self, pool: OutputReference, iteration: int) -> list[Shard]:
+        """Return the ranges that iteration (from 1) screens; disjoint between iterations."""
+        ...
+
+    def test_shard(self, pool: OutputReference) -> Shard:
+        """Return a range that screening never reaches: the fixed test set."""
+        ...
+
+
+class Selector(Protocol):
+    """Chooses what to label."""
+
+    name: str
+
+    def make(
+        self,
+        shards: list[Shard],
+        committee: OutputReference,
+        exclude: list[OutputReference],
+        iteration: int,
+        budget: int,
+    ) -> Flow:
+        """Make the flow whose output is a ``SelectionDoc`` of at most ``budget`` frames."""
+        ...
+
+
+class Labeller(Protocol):
+    """Labels frames."""
+
+    name: str
+    functional: str
+    surrogate: str | None
+    min_label_fraction: float
+
+    def make(self, frames: Frames | OutputReference, iteration: int = 0) -> Flow:
+        """Make the flow whose output is a ``LabelBatchDoc``."""
+        ...
+
+
+class Trainer(Protocol):
+    """Fits a committee."""
+
+    name: str
+
+    def make(self, dataset: list[OutputReference], iteration: int, previous: Any = None) -> Flow:
+        """Make the flow whose output is a ``TrainingDoc``."""
+        ...
+
+
+class Assessor(Protocol):
+    """Measures a committee on the fixed test set."""
+
+    name: str
+
+    def make(self, committee: OutputReference, test_frames: OutputReference, iteration: int) -> Job:
+        """Make the job whose output is an ``AssessmentDoc``."""
+        ...

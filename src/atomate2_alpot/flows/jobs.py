@@ -1,0 +1,127 @@
+"""The jobs between stages: they carry state, check policies, and extend the flow.
+
+Every job that extends the flow sets ``pass_manager_config=False``: jobflow would else route the
+new jobs to the worker of the job that made them, over whatever they are configured to use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobflow import JobConfig, Response, job
+
+from atomate2_alpot.flows.record import describe_iteration
+from atomate2_alpot.flows.state import LoopState, Pointer
+from atomate2_alpot.flows.stopping import RUNNING, decide_status
+from atomate2_alpot.schemas import (
+    BLOBS,
+    AssessmentDoc,
+    CandidateSource,
+    Frames,
+    IterationDoc,
+    LabelBatchDoc,
+    SelectionDoc,
+    TrainingDoc,
+)
+
+if TYPE_CHECKING:
+    from atomate2_alpot.flows.loop import ActiveLearningMaker
+
+EXPANDING = JobConfig(pass_manager_config=False)
+
+
+@job
+def carry(pointers: dict[str, Pointer | list[Pointer] | None]) -> dict[str, Any]:
+    """Turn pointers into references inside this job's output, where every engine follows them."""
+    return {
+        name: [p.reference() for p in target]
+        if isinstance(target, list)
+        else (target.reference() if target is not None else None)
+        for name, target in pointers.items()
+    }
+
+
+@job(data=BLOBS)
+def propose_test_set(source: CandidateSource, start: int, stop: int) -> Frames:
+    """Build the candidates of the fixed test set."""
+    return source.propose(start, stop, iteration=0).unique()
+
+
+@job(config=EXPANDING)
+def start_loop(
+    maker: ActiveLearningMaker, state: LoopState, n_test: int, n_crystals: int
+) -> Response:
+    """Begin iteration 1 when the test set and the crystals are labelled."""
+    if n_test == 0:
+        raise RuntimeError(
+            "no frame of the fixed test set could be labelled; see the failed label jobs, and "
+            "check the labeller and its limits"
+        )
+    if n_crystals == 0:
+        state = state.advanced(dataset=[])
+    return Response(replace=maker.iteration_flow(state))
+
+
+@job(config=EXPANDING)
+def check_selection(
+    maker: ActiveLearningMaker, state: LoopState, selection: Pointer, n_selected: int
+) -> Response:
+    """Go on to labels, or end the campaign when nothing was selected."""
+    if n_selected == 0:
+        return Response(replace=maker.nothing_selected_flow(state, selection))
+    state = state.advanced(n_labels=state.n_labels + n_selected)
+    return Response(replace=maker.label_flow(state, selection))
+
+
+@job(config=EXPANDING)
+def check_labels(
+    maker: ActiveLearningMaker,
+    state: LoopState,
+    selection: Pointer,
+    labels: Pointer,
+    counts: dict[str, Any],
+) -> Response:
+    """Go on to training if the labels that succeeded satisfy the policy."""
+    maker.check_label_policy(counts)
+    return Response(replace=maker.train_flow(state, selection, labels))
+
+
+@job(data=BLOBS, output_schema=IterationDoc)
+def record_iteration(
+    maker: ActiveLearningMaker,
+    state: LoopState,
+    selection: SelectionDoc,
+    labels: LabelBatchDoc | None = None,
+    training: TrainingDoc | None = None,
+    assessment: AssessmentDoc | None = None,
+) -> IterationDoc:
+    """Write the iteration document, with the decision whether to go on."""
+    if labels is None:
+        verdict = "nothing_selected", _why_nothing(selection)
+    else:
+        metrics = assessment.metrics if assessment else {}
+        verdict = decide_status(maker.loop, state.iteration, state.n_labels, metrics)
+    return describe_iteration(state, verdict, selection, labels, training, assessment)
+
+
+@job(config=EXPANDING)
+def decide(
+    maker: ActiveLearningMaker, state: LoopState, status: str, committee_names: list[str]
+) -> Response:
+    """Extend the flow by the next iteration, or end it."""
+    if status != RUNNING:
+        return Response(output={"campaign_id": state.campaign_id, "status": status})
+    state = state.advanced(iteration=state.iteration + 1, committee_names=committee_names)
+    return Response(replace=maker.iteration_flow(state))
+
+
+def _why_nothing(selection: SelectionDoc) -> str:
+    spreads = ", ".join(
+        f"{name}: largest {quantiles.get('max', float('nan')):.4g}, threshold "
+        f"{selection.thresholds.get(name, float('nan')):g}"
+        for name, quantiles in selection.spread_quantiles.items()
+    )
+    return (
+        f"none of {selection.n_screened} candidates was selected (verdicts {selection.verdicts}; "
+        f"{spreads}). Lower the thresholds, relax the filters, or screen more candidates"
+    )

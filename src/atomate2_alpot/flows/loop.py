@@ -1,0 +1,229 @@
+"""`ActiveLearningMaker`: the loop, with every step a Maker in a field."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from jobflow import Flow, Job, Maker
+
+from atomate2_alpot.flows.contracts import Assessor, Labeller, Proposer, Selector, Trainer
+from atomate2_alpot.flows.jobs import (
+    carry,
+    check_labels,
+    check_selection,
+    decide,
+    propose_test_set,
+    record_iteration,
+    start_loop,
+)
+from atomate2_alpot.flows.state import LoopState, Pointer
+from atomate2_alpot.flows.stopping import LoopSettings
+from atomate2_alpot.label import check_label_fraction
+from atomate2_alpot.schemas import CommitteeDoc, PotentialSpec
+from atomate2_alpot.select.jobs import prepare_committee
+
+
+@dataclass
+class ActiveLearningMaker(Maker):
+    """Propose, select, label, train, assess, decide; each iteration extends the flow.
+
+    Code-agnostic: any Maker that honours the contracts in `atomate2_alpot.flows.contracts` can
+    stand in a field.
+
+    Parameters
+    ----------
+    name : str
+        Name of the flow.
+    proposer, selector, labeller, trainer, assessor : Maker
+        The steps.
+    committee : list of PotentialSpec, or CommitteeDoc
+        Potentials that screen in iteration 1; later ones use the trained committee. The model
+        that labels as a surrogate must not be among them.
+    loop : LoopSettings
+        Budget, targets, iterations.
+    campaign_id : str or None
+        Shared by every document of the campaign; made up when left out.
+    """
+
+    name: str = "active learning"
+    proposer: Proposer | None = None
+    selector: Selector | None = None
+    labeller: Labeller | None = None
+    trainer: Trainer | None = None
+    assessor: Assessor | None = None
+    committee: list[PotentialSpec] | CommitteeDoc | None = None
+    loop: LoopSettings = field(default_factory=LoopSettings)
+    campaign_id: str | None = None
+
+    def make(self) -> Flow:
+        """Make the flow: pool, committee, test set, crystals, and the first iteration to come.
+
+        Returns
+        -------
+        Flow
+            Its output says how the campaign ended; the iteration documents are the outputs of
+            the jobs named "record iteration".
+
+        Raises
+        ------
+        ValueError
+            If a step is missing, or the labelling surrogate is a member of the committee.
+        """
+        self._check()
+        campaign_id = self.campaign_id or f"al-{uuid4().hex[:8]}"
+        pool = self.proposer.make()  # type: ignore[union-attr]
+        prepare = prepare_committee(self._committee_doc(), list(self.proposer.elements))  # type: ignore[union-attr]
+        prepare.name = "prepare committee"
+        test = propose_test_set(**self.proposer.test_shard(pool.output))  # type: ignore[union-attr]
+        test.name = "propose test set"
+        test_labels = self.labeller.make(test.output, iteration=0)  # type: ignore[union-attr]
+        jobs: list[Job | Flow] = [pool, prepare, test, test_labels]
+        dataset, n_crystals = [], 0
+        if self.loop.label_crystals:
+            crystals = self.labeller.make(prepare.output.crystals, iteration=0)  # type: ignore[union-attr]
+            jobs.append(crystals)
+            dataset, n_crystals = [Pointer.of(crystals.output.frames)], crystals.output.n_labelled
+        state = LoopState(
+            campaign_id=campaign_id,
+            iteration=1,
+            pool=Pointer.of(pool.output),
+            committee=Pointer.of(prepare.output.committee),
+            committee_names=[m.label for m in self._committee_doc().members],
+            test=Pointer.of(test_labels.output.frames),
+            dataset=dataset,
+        )
+        lean = dataclasses.replace(self, committee=None, campaign_id=campaign_id)
+        start = start_loop(lean, state, test_labels.output.n_labelled, n_crystals)
+        start.name = "start loop"
+        _tag(jobs, campaign_id, 0, "prepare")
+        flow = Flow([*jobs, start], output=start.output, name=self.name)
+        _tag_chain(start, campaign_id, 0)
+        return flow
+
+    # --- what each expanding job asks for ------------------------------------------------
+
+    def iteration_flow(self, state: LoopState) -> Flow:
+        """Build screening and selection of one iteration."""
+        inputs = _carry(pool=state.pool, committee=state.committee)
+        known = _carry(frames=[*state.dataset, state.test])
+        select = self.selector.make(  # type: ignore[union-attr]
+            self.proposer.shards(inputs.output["pool"], state.iteration),  # type: ignore[union-attr]
+            inputs.output["committee"],
+            [known.output["frames"][i] for i in range(len(state.dataset) + 1)],
+            state.iteration,
+            self.loop.budget(state.n_labels),
+        )
+        check = check_selection(self, state, Pointer.of(select.output), select.output.n_selected)
+        check.name = "check selection"
+        return self._chain([inputs, known, select], check, state, "select")
+
+    def nothing_selected_flow(self, state: LoopState, selection: Pointer) -> Flow:
+        """Build the end of a campaign whose committee agrees on everything it saw."""
+        found = _carry(selection=selection)
+        record = record_iteration(self, state, found.output["selection"])
+        record.name = "record iteration"
+        end = decide(self, state, record.output.status, [])
+        end.name = "decide"
+        return self._chain([found, record], end, state, "assess")
+
+    def label_flow(self, state: LoopState, selection: Pointer) -> Flow:
+        """Build the labelling of what was selected."""
+        found = _carry(frames=Pointer(uuid=selection.uuid, path=[*selection.path, "frames"]))
+        labels = self.labeller.make(found.output["frames"], iteration=state.iteration)  # type: ignore[union-attr]
+        counts = {
+            "n_labelled": labels.output.n_labelled,
+            "n_requested": labels.output.n_requested,
+            "failures": labels.output.failures,
+        }
+        check = check_labels(self, state, selection, Pointer.of(labels.output), counts)
+        check.name = "check labels"
+        return self._chain([found, labels], check, state, "label")
+
+    def train_flow(self, state: LoopState, selection: Pointer, labels: Pointer) -> Flow:
+        """Build training, assessment, the iteration document and the decision."""
+        dataset = [*state.dataset, Pointer(uuid=labels.uuid, path=[*labels.path, "frames"])]
+        data = _carry(frames=dataset, training=state.training)
+        seen = _carry(selection=selection, labels=labels)
+        test = _carry(frames=state.test)
+        train = self.trainer.make(  # type: ignore[union-attr]
+            [data.output["frames"][i] for i in range(len(dataset))],
+            state.iteration,
+            previous=data.output["training"] if state.training is not None else None,
+        )
+        assess = self.assessor.make(  # type: ignore[union-attr]
+            train.output.committee, test.output["frames"], state.iteration
+        )
+        record = record_iteration(
+            self,
+            state,
+            seen.output["selection"],
+            seen.output["labels"],
+            train.output,
+            assess.output,
+        )
+        record.name = "record iteration"
+        after = state.advanced(
+            dataset=dataset,
+            training=Pointer.of(train.output),
+            committee=Pointer.of(train.output.committee),
+        )
+        end = decide(self, after, record.output.status, record.output.trained)
+        end.name = "decide"
+        return self._chain([data, seen, test, train, assess, record], end, state, "train")
+
+    def check_label_policy(self, counts: dict[str, Any]) -> None:
+        """Raise ``LabelFractionError`` if too few labels succeeded."""
+        reasons: dict[str, int] = {}
+        for failure in counts["failures"]:
+            reason = failure["reason"] if isinstance(failure, dict) else failure.reason
+            reasons[reason] = reasons.get(reason, 0) + 1
+        minimum = self.labeller.min_label_fraction  # type: ignore[union-attr]
+        check_label_fraction(counts["n_labelled"], counts["n_requested"], minimum, reasons)
+
+    # --- internals -----------------------------------------------------------------------
+
+    def _check(self) -> None:
+        for step in ("proposer", "selector", "labeller", "trainer", "assessor", "committee"):
+            if getattr(self, step) is None:
+                raise ValueError(f"{type(self).__name__}.{step} is not set: give a {step}")
+        surrogate = self.labeller.surrogate  # type: ignore[union-attr]
+        members = [m.label for m in self._committee_doc().members]
+        if surrogate in members:
+            raise ValueError(
+                f"committee: {surrogate} labels as the surrogate, so it must not vote; take it out "
+                f"of the committee {members}"
+            )
+        if len(members) < 2:
+            raise ValueError(f"committee: {members} cannot disagree; give at least two members")
+
+    def _committee_doc(self) -> CommitteeDoc:
+        if isinstance(self.committee, CommitteeDoc):
+            return self.committee
+        return CommitteeDoc(members=self.committee or [])
+
+    def _chain(self, jobs: list[Job | Flow], last: Job, state: LoopState, stage: str) -> Flow:
+        """Join the jobs of a stage with the job that extends the flow after them."""
+        _tag(jobs, state.campaign_id, state.iteration, stage)
+        _tag_chain(last, state.campaign_id, state.iteration)
+        name = f"{self.name}: {stage} {state.iteration}"
+        return Flow([*jobs, last], output=last.output, name=name)
+
+
+def _carry(**pointers: Pointer | list[Pointer] | None) -> Job:
+    return carry(pointers)
+
+
+def _tag(jobs: list[Job | Flow], campaign_id: str, iteration: int, stage: str) -> None:
+    """Write metadata to jobs and to whatever they grow into."""
+    for item in jobs:
+        metadata = {"campaign_id": campaign_id, "iteration": iteration, "stage": stage}
+        item.update_metadata(metadata, dynamic=True)
+
+
+def _tag_chain(item: Job, campaign_id: str, iteration: int) -> None:
+    """Write metadata to a job that makes the next stage, whose jobs have their own."""
+    metadata = {"campaign_id": campaign_id, "iteration": iteration, "stage": "loop"}
+    item.update_metadata(metadata, dynamic=False)
