@@ -186,7 +186,8 @@ class _Runner:
             self.stopped.add(job.uuid)
         if entry.stop_jobflow:
             self.stop_all = True
-        ok = all([self.run_flow(flow) for flow in entry.new_flows])
+        finished = [self.run_flow(flow) for flow in entry.new_flows]  # all of them run
+        ok = all(finished)
         if not ok:  # the flow that was to make this job's output did not get there
             self.failed.add(job.uuid)
         return ok

@@ -21,9 +21,7 @@ class Pointer(Document):
     """
 
     uuid: str
-    path: list[str] = Field(
-        default_factory=list, description="Keys or attributes, outermost first."
-    )
+    path: list[str] = Field(default_factory=list, description="Attributes, outermost first.")
 
     @classmethod
     def of(cls, reference: OutputReference) -> Self:

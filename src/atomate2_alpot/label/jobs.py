@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from atomate2_alpot.label.makers import LabelMaker
 
 
-@job(data=BLOBS, output_schema=LabelBatchDoc, config=JobConfig(pass_manager_config=False))
+# no output_schema: jobflow applies it to the job that stores the flow's output *reference*
+@job(data=BLOBS, config=JobConfig(pass_manager_config=False))
 def expand_labels(maker: LabelMaker, frames: Frames, iteration: int) -> Response:
     """Replace this job by one label job per frame and the gathers (frames known only now)."""
     return Response(replace=maker.label_flow(frames, iteration))

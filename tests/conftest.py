@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+from jobflow import JobStore
+from maggma.stores import MemoryStore
+
+
+@pytest.fixture
+def job_store() -> JobStore:
+    """Return an empty job store in memory, with the additional store our blobs need."""
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    store.connect()
+    return store
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20251012)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    """Run each test in a folder of its own: Makers write where they stand."""
+    monkeypatch.chdir(tmp_path)
