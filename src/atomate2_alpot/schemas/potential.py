@@ -124,9 +124,10 @@ class PotentialSpec(Document):
 
     @property
     def label(self) -> str:
-        """Short name for tables and messages."""
+        """Short name for tables and messages; differs between potentials that differ."""
         source = self.artifact.sha256[:8] if self.artifact else (self.name or "default")
-        return f"{self.backend}:{source}"
+        options = ",".join(f"{key}={value}" for key, value in sorted(self.kwargs.items()))
+        return f"{self.backend}:{source}" + (f"[{options}]" if options else "")
 
 
 class CommitteeDoc(Document):
