@@ -1,0 +1,21 @@
+"""Potentials: a recipe -> a batched predictor, and committees of them."""
+
+from __future__ import annotations
+
+from atomate2_alpot.potentials.base import (
+    BACKENDS,
+    FeaturePredictor,
+    PotentialError,
+    Predictor,
+    load_predictor,
+)
+from atomate2_alpot.potentials.committee import Committee
+
+__all__ = [
+    "BACKENDS",
+    "Committee",
+    "FeaturePredictor",
+    "PotentialError",
+    "Predictor",
+    "load_predictor",
+]
