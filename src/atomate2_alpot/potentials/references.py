@@ -152,9 +152,7 @@ def _minima(curves: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(inside, curves, np.inf)
 
 
-def references_by_least_squares(
-    frames: Frames, energies: NDArray[np.float64]
-) -> dict[str, float]:
+def references_by_least_squares(frames: Frames, energies: NDArray[np.float64]) -> dict[str, float]:
     """Fit one energy per element to total energies, by minimum-norm least squares.
 
     Parameters
@@ -175,11 +173,15 @@ def references_by_least_squares(
     """
     finite = np.isfinite(energies)
     if not finite.any():
-        raise ValueError("elemental references: no finite energy among the frames; label some first")
+        raise ValueError(
+            "elemental references: no finite energy among the frames; label some first"
+        )
     composition = frames.composition()[finite]
     # per atom, so that a large cell does not count more than a small one
     atoms = composition.sum(axis=1)
-    solution, *_ = np.linalg.lstsq(composition / atoms[:, None], energies[finite] / atoms, rcond=None)
+    solution, *_ = np.linalg.lstsq(
+        composition / atoms[:, None], energies[finite] / atoms, rcond=None
+    )
     return dict(zip(frames.elements, solution.tolist(), strict=True))
 
 
