@@ -173,15 +173,12 @@ def references_by_least_squares(frames: Frames, energies: NDArray[np.float64]) -
     """
     finite = np.isfinite(energies)
     if not finite.any():
-        raise ValueError(
-            "elemental references: no finite energy among the frames; label some first"
-        )
+        raise ValueError("elemental references: no frame has a finite energy; label some first")
     composition = frames.composition()[finite]
     # per atom, so that a large cell does not count more than a small one
     atoms = composition.sum(axis=1)
-    solution, *_ = np.linalg.lstsq(
-        composition / atoms[:, None], energies[finite] / atoms, rcond=None
-    )
+    per_atom = energies[finite] / atoms
+    solution, *_ = np.linalg.lstsq(composition / atoms[:, None], per_atom, rcond=None)
     return dict(zip(frames.elements, solution.tolist(), strict=True))
 
 

@@ -11,7 +11,7 @@ from atomate2_alpot.schemas import Frames
 FORCE_STEP: float = 4e-3
 """Å. Wide enough that a float32 energy still changes by more than its rounding."""
 
-STRAIN_STEP: float = 4e-3
+STRAIN_STEP: float = 1.5e-3
 
 
 def numerical_forces(predictor: Predictor, frame: Frames, h: float = FORCE_STEP) -> NDArray:
