@@ -1,0 +1,89 @@
+"""`CommitteeSelector`: screening fans out, selection gathers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobflow import Flow, Job, Maker, OutputReference
+
+from atomate2_alpot.schemas import CommitteeDoc, Shard
+from atomate2_alpot.select.criteria import QueryByCommittee
+from atomate2_alpot.select.jobs import gather_screens, screen, select
+from atomate2_alpot.select.samplers import DirectSampler, RandomSampler
+
+GATHER_SIZE: int = 100
+"""Screened ranges per gather, when there are more."""
+
+
+@dataclass
+class CommitteeSelector(Maker):
+    """Query by committee over a range of candidates, then a sampler.
+
+    Parameters
+    ----------
+    name : str
+        Name of the flow.
+    criterion : QueryByCommittee
+        What counts as disagreement.
+    sampler : DirectSampler or RandomSampler
+        What is labelled of the candidates that pass.
+    chunk_size : int
+        Candidates per screening job.
+    seed : int
+        Seed of the sampler; the iteration is added to it.
+    """
+
+    name: str = "select"
+    criterion: QueryByCommittee = field(default_factory=QueryByCommittee)
+    sampler: DirectSampler | RandomSampler = field(default_factory=DirectSampler)
+    chunk_size: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.chunk_size < 1:
+            raise ValueError(f"CommitteeSelector.chunk_size={self.chunk_size}: give at least 1")
+
+    def make(
+        self,
+        shards: list[Shard],
+        committee: CommitteeDoc | OutputReference,
+        exclude: list[Any],
+        iteration: int,
+        budget: int,
+    ) -> Flow:
+        """Make the flow; its output is a ``SelectionDoc``.
+
+        Parameters
+        ----------
+        shards : list of Shard
+            Ranges of candidates to screen.
+        committee : CommitteeDoc or reference to one
+        exclude : list of Frames or references
+            Frames that must not be selected.
+        iteration : int
+        budget : int
+            Most frames to select.
+        """
+        screens = [
+            self._screen(shard, start, committee, iteration)
+            for shard in shards
+            for start in range(shard["start"], shard["stop"], self.chunk_size)
+        ]
+        gathered, jobs = screens, list(screens)
+        while len(gathered) > GATHER_SIZE:
+            gathered = [
+                gather_screens([j.output for j in gathered[i : i + GATHER_SIZE]])
+                for i in range(0, len(gathered), GATHER_SIZE)
+            ]
+            jobs += gathered
+        choice = {"iteration": iteration, "budget": budget, "seed": self.seed + iteration}
+        pick = select([j.output for j in gathered], self.criterion, self.sampler, exclude, choice)
+        pick.name = "select"
+        return Flow([*jobs, pick], output=pick.output, name=self.name)
+
+    def _screen(self, shard: Shard, start: int, committee: Any, iteration: int) -> Job:
+        stop = min(start + self.chunk_size, shard["stop"])
+        made = screen(shard["source"], start, stop, iteration, committee, self.criterion)
+        made.name = "screen"
+        return made
