@@ -50,7 +50,7 @@ class DecorationKind:
         """Prepare a prototype; permutations are found unless they are known."""
         structure = prototype.structure
         _, classes = site_classes(structure)
-        found = _permutations(_key(structure)) if permutations is None else permutations
+        found = _permutations(structure.to_json()) if permutations is None else permutations
         return cls(
             name=prototype.name,
             classes=classes,

@@ -93,13 +93,16 @@ def as_prototype(item: Structure | Prototype) -> Prototype:
 
 @cache
 def _aflow_entries() -> tuple[tuple[str, Structure], ...]:
+    import gzip
+    import json
     from importlib.resources import files
 
-    from monty.serialization import loadfn
-
-    path = files("pymatgen.analysis.prototypes") / "aflow_prototypes.json.gz"
-    entries = loadfn(str(path))
-    return tuple((e["tags"]["aflow"], e["snl"].structure) for e in entries)
+    data = (files("pymatgen.analysis.prototypes") / "aflow_prototypes.json.gz").read_bytes()
+    # Structure.from_dict reads what it needs of the records: decoding them whole takes seconds
+    return tuple(
+        (entry["tags"]["aflow"], Structure.from_dict(entry["snl"]))
+        for entry in json.loads(gzip.decompress(data))
+    )
 
 
 def aflow_prototypes(
