@@ -18,7 +18,16 @@ _PUBLIC = {
     "PotentialSpec": "schemas",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [
+    "ActiveLearningMaker",
+    "CandidateSpace",
+    "Committee",
+    "Frames",
+    "LabelMaker",
+    "MPAloeMaker",
+    "PotentialSpec",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

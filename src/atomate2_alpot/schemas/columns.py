@@ -143,9 +143,9 @@ class Columns(MSONable):
         table = self._table
         for name, values in columns.items():
             index, field = self.SCHEMA.get_field_index(name), self.SCHEMA.field(name)
-            if values is None or isinstance(values, str | int | float):
-                values = [values] * len(self)
-            table = table.set_column(index, field, pa.array(values, type=field.type))
+            scalar = values is None or isinstance(values, str | int | float)
+            array = pa.array([values] * len(self) if scalar else values, type=field.type)
+            table = table.set_column(index, field, array)
         return type(self)(table)
 
     def to_parquet(self, path: str | Path | None = None) -> bytes:

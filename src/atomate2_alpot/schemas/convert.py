@@ -161,7 +161,10 @@ def _stack_labels(labels: list[tuple[Any, Any, Any]], n_atoms: list[int]) -> Lab
     return Labels(
         energy=[nan if e is None else float(e) for e, _, _ in labels],
         forces=np.concatenate(
-            [np.full((n, 3), nan) if f is None else f for n, (_, f, _) in zip(n_atoms, labels)]
+            [
+                np.full((n, 3), nan) if f is None else f
+                for n, (_, f, _) in zip(n_atoms, labels, strict=True)
+            ]
         ),
         stress=np.stack(
             [np.full((3, 3), nan) if s is None else _from_voigt(s) for _, _, s in labels]

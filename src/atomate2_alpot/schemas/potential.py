@@ -99,9 +99,7 @@ class PotentialSpec(Document):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, frozen=True)
 
-    backend: str = Field(
-        description="A registered backend: chgnet, mace, matgl, ase, toy (see `potentials.BACKENDS`)."
-    )
+    backend: str = Field(description="A registered backend: chgnet, mace, matgl, ase, toy.")
     name: str | None = Field(
         None, description="A released model's name, or the path of a model file on this machine."
     )

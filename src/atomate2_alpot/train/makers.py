@@ -1,0 +1,93 @@
+"""`MaceTrainer`: a committee of MACE models on random splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobflow import Flow, Maker
+
+from atomate2_alpot.train.jobs import collect, split, train
+from atomate2_alpot.train.mace_settings import MaceSettings
+from atomate2_alpot.train.member import MemberPlan, StartFrom
+from atomate2_alpot.train.splits import Fractions
+
+
+@dataclass
+class MaceTrainer(Maker):
+    """Train a committee whose members differ by split and seed (MP-ALOE, METHODS.md §1).
+
+    Parameters
+    ----------
+    name : str
+        Name of the flow.
+    settings : MaceSettings
+        Of every member.
+    n_members : int
+        Size of the committee.
+    fractions : tuple of float
+        Of train, valid, test in each member's own random split.
+    seed : int
+        Member m of iteration i trains with seed + m, split by (seed, m).
+    e0s : dict or None
+        Atomic energies in eV by symbol; None takes isolated atoms in the dataset, or fits.
+    start_from : None, "previous" or PotentialSpec
+        None trains from scratch; "previous" fine-tunes the weights of the iteration before; a
+        recipe of a MACE model (foundation model by name, or a file) fine-tunes that.
+    functional : str or None
+        Stored with the trained potentials.
+    """
+
+    name: str = "train"
+    settings: MaceSettings = field(default_factory=MaceSettings)
+    n_members: int = 3
+    fractions: Fractions = (0.9, 0.05, 0.05)
+    seed: int = 0
+    e0s: dict[str, float] | None = None
+    start_from: StartFrom = None
+    functional: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_members < 2:
+            raise ValueError(
+                f"MaceTrainer.n_members={self.n_members}: a committee needs at least 2"
+            )
+        if abs(sum(self.fractions) - 1) > 1e-9:
+            raise ValueError(
+                f"MaceTrainer.fractions={self.fractions}: train, valid, test must sum to 1"
+            )
+        backend = getattr(self.start_from, "backend", "mace")
+        if backend != "mace":
+            raise ValueError(f"MaceTrainer.start_from: backend {backend!r} is not mace")
+
+    def make(self, dataset: list[Any], iteration: int, previous: Any = None) -> Flow:
+        """Make the flow; its output is a ``TrainingDoc``.
+
+        Parameters
+        ----------
+        dataset : list of Frames or references
+            Labelled frames of all iterations so far.
+        iteration : int
+        previous : TrainingDoc or reference, optional
+            Keeps its splits, and its weights with ``start_from="previous"``.
+        """
+        divide = split(dataset, self.n_members, self.fractions, self.seed, previous)
+        divide.name = "split"
+        members = []
+        for m in range(self.n_members):
+            plan = MemberPlan(
+                member=m,
+                iteration=iteration,
+                seed=self.seed + m,
+                settings=self.settings,
+                e0s=self.e0s,
+                start_from=self.start_from,
+                functional=self.functional,
+            )
+            needed = previous if self.start_from == "previous" else None
+            member = train(divide.output, plan, needed)
+            member.name = "train member"
+            members.append(member)
+        gather = collect(divide.output, [m.output for m in members], iteration)
+        gather.name = "collect committee"
+        return Flow([divide, *members, gather], output=gather.output, name=self.name)

@@ -1,0 +1,158 @@
+"""Training one member of a committee and describing the result."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+from atomate2_alpot.potentials import Committee, load_predictor
+from atomate2_alpot.potentials.mace import find_model
+from atomate2_alpot.potentials.references import references_from_labels
+from atomate2_alpot.schemas import (
+    Artifact,
+    CommitteeDoc,
+    Document,
+    Frames,
+    MemberTrainingDoc,
+    PotentialSpec,
+    SplitTable,
+    TrainingDoc,
+)
+from atomate2_alpot.train.e0 import resolve_e0s
+from atomate2_alpot.train.mace import MaceRun, train_mace
+from atomate2_alpot.train.mace_settings import MaceSettings
+from atomate2_alpot.train.splits import Fractions, assign_splits, split_frames
+from atomate2_alpot.uncertainty.errors import error_metrics
+
+logger = logging.getLogger(__name__)
+
+StartFrom = Literal["previous"] | PotentialSpec | None
+
+
+class SplitDoc(Document):
+    """The whole dataset and the set of each frame for each member."""
+
+    frames: Frames
+    splits: SplitTable
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """How a member is trained.
+
+    Parameters
+    ----------
+    member : int
+    iteration : int
+    seed : int
+    settings : MaceSettings
+    e0s : dict or None
+        eV by symbol; None = from the data.
+    start_from : "previous", PotentialSpec or None
+        Weights to fine-tune; "previous" is the same member of the previous iteration.
+    functional : str or None
+    """
+
+    member: int
+    iteration: int
+    seed: int
+    settings: MaceSettings
+    e0s: dict[str, float] | None
+    start_from: StartFrom
+    functional: str | None
+
+
+def split_dataset(
+    datasets: list[Frames],
+    n_members: int,
+    fractions: Fractions,
+    seed: int,
+    previous: SplitTable | None,
+) -> SplitDoc:
+    """Merge datasets (first of each ``frame_id``; labelled frames only) and split them."""
+    frames = Frames.concat(datasets).unique()
+    frames = frames[frames.is_labelled]
+    return SplitDoc(
+        frames=frames, splits=assign_splits(frames, n_members, fractions, seed, previous)
+    )
+
+
+def train_member(
+    data: SplitDoc, plan: MemberPlan, previous: TrainingDoc | None, folder: Path
+) -> MemberTrainingDoc:
+    """Train one member in a folder.
+
+    Parameters
+    ----------
+    data : SplitDoc
+    plan : MemberPlan
+    previous : TrainingDoc or None
+        Where ``start_from="previous"`` takes its weights; from scratch if there is none.
+    folder : Path
+
+    Raises
+    ------
+    TrainingError
+        If MACE fails.
+    """
+    begin = perf_counter()
+    sets = split_frames(data.frames, data.splits, plan.member)
+    e0s, source = resolve_e0s(data.frames, plan.e0s)
+    name = f"member-{plan.member}"
+    start = _start_spec(plan, previous)
+    run = MaceRun(
+        train=sets["train"],
+        valid=sets["valid"],
+        settings=plan.settings,
+        e0s=e0s,
+        seed=plan.seed,
+        name=name,
+        start_from=None if start is None else find_model(start),
+    )
+    logger.info("training %s of iteration %d on %d frames", name, plan.iteration, len(run.train))
+    model, epochs = train_mace(run, folder)
+    artifact = Artifact.from_file(model)
+    spec = PotentialSpec(backend="mace", artifact=artifact, functional=plan.functional)
+    test = sets["test"]
+    metrics = error_metrics(test, load_predictor(spec).predict(test)) if len(test) else {}
+    return MemberTrainingDoc(
+        member=plan.member,
+        seed=plan.seed,
+        trainer="mace",
+        settings=plan.settings.model_dump(),
+        n_train=len(run.train),
+        n_valid=len(run.valid),
+        n_test=len(test),
+        e0s=e0s,
+        e0_source=source,
+        epochs=epochs,
+        metrics=metrics,
+        spec=spec,
+        seconds=perf_counter() - begin,
+        started_from=None if start is None else start.label,
+    )
+
+
+def collect_committee(
+    data: SplitDoc, members: list[MemberTrainingDoc], iteration: int
+) -> TrainingDoc:
+    """Join trained members into a committee, on the energy scale of the labels."""
+    references = references_from_labels(data.frames)
+    committee = Committee(
+        [m.spec for m in members], [references] * len(members), reference_source="labels"
+    )
+    return TrainingDoc(
+        iteration=iteration,
+        committee=CommitteeDoc.model_validate(committee.doc),
+        members=members,
+        splits=data.splits,
+    )
+
+
+def _start_spec(plan: MemberPlan, previous: TrainingDoc | None) -> PotentialSpec | None:
+    if plan.start_from == "previous":
+        return None if previous is None else previous.committee.members[plan.member]
+    return plan.start_from
