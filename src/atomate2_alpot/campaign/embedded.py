@@ -39,7 +39,9 @@ class RunSummary:
     n_run, n_reused : int
         Jobs run now, and jobs found finished.
     failed : dict
-        Name and folder of each failed job -> its traceback.
+        Folder of each failed job -> its traceback.
+    errors : dict
+        Uuid of each failed job -> the last line of its traceback.
     completed : bool
         Whether every job ran that could; False when a failure kept others from running.
     seconds : float
@@ -48,7 +50,8 @@ class RunSummary:
 
     n_run: int = 0
     n_reused: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict, repr=False)
+    errors: dict[str, str] = field(default_factory=dict, repr=False)
     completed: bool = True
     seconds: float = 0.0
 
@@ -180,6 +183,7 @@ class _Runner:
         if entry.state == "failed":
             self.failed.add(job.uuid)
             self.summary.failed[job_folder_name(job)] = entry.error
+            self.summary.errors[job.uuid] = entry.last_line
             children = [child for child, parents in order if job.uuid in parents]
             return bool(children) and all(_tolerates_missing(c) for c in children)
         if entry.stop_children:

@@ -59,6 +59,12 @@ class Entry:
         )
 
     @property
+    def last_line(self) -> str:
+        """The last line of the traceback: what went wrong, in the engine's words."""
+        lines = self.error.strip().splitlines()
+        return lines[-1] if lines else ""
+
+    @property
     def new_flows(self) -> list[Flow]:
         """Flows to run next, in jobflow's order: replace, detour, addition."""
         return [f for f in (self.replace, self.detour, self.addition) if f is not None]

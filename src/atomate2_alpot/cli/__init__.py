@@ -1,0 +1,1 @@
+"""The `alpot` command: thin, calls the layers above."""

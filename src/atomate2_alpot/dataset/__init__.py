@@ -1,0 +1,26 @@
+"""Stage 7, publish: where labels are kept, and how they are queried and exported."""
+
+from __future__ import annotations
+
+from atomate2_alpot.dataset.blobs import BlobError, FileBlobStore
+from atomate2_alpot.dataset.campaigns import iteration_documents
+from atomate2_alpot.dataset.export import EXPORTERS, dataset_card, export_frames
+from atomate2_alpot.dataset.labels import label_documents, sync_labels
+from atomate2_alpot.dataset.query import LabelStore
+from atomate2_alpot.dataset.stores import StoreError, Stores, embedded_stores, mongo_stores
+
+__all__ = [
+    "EXPORTERS",
+    "BlobError",
+    "FileBlobStore",
+    "LabelStore",
+    "StoreError",
+    "Stores",
+    "dataset_card",
+    "embedded_stores",
+    "export_frames",
+    "iteration_documents",
+    "label_documents",
+    "mongo_stores",
+    "sync_labels",
+]

@@ -99,6 +99,7 @@ class ActiveLearningMaker(Maker):
         start = start_loop(lean, state, test_labels.output.n_labelled, n_crystals)
         start.name = "start loop"
         _tag(jobs, campaign_id, 0, "prepare")
+        _tag([test, test_labels], campaign_id, 0, "test")
         flow = Flow([*jobs, start], output=start.output, name=self.name)
         _tag_chain(start, campaign_id, 0)
         return flow

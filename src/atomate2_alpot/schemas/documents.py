@@ -116,6 +116,9 @@ class LabelDoc(Document):
     formula_pretty: str | None = None
     volume: float | None = None
     campaign_id: str | None = None
+    stage: str | None = Field(
+        None, description="label: chosen by the loop; test: held out; prepare: crystals."
+    )
     iteration: int | None = None
     prototype: str | None = None
     parent: str | None = None

@@ -1,0 +1,107 @@
+"""From a config to Makers and stores."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib import import_module
+from pathlib import Path
+
+from jobflow import Maker
+
+from atomate2_alpot.cli.config import LabelSection, RunConfig
+from atomate2_alpot.cli.loading import ConfigError
+from atomate2_alpot.dataset.stores import Stores, embedded_stores, mongo_stores
+from atomate2_alpot.flows import ActiveLearningMaker
+from atomate2_alpot.label import LabelMaker
+from atomate2_alpot.label.presets import PRESETS
+from atomate2_alpot.select.makers import CommitteeSelector
+from atomate2_alpot.structures.makers import PrototypeProposer
+from atomate2_alpot.train.makers import MaceTrainer
+from atomate2_alpot.validate import TestSetAssessor
+
+
+def build_maker(config: RunConfig) -> ActiveLearningMaker:
+    """Make the loop that a config describes.
+
+    Raises
+    ------
+    ConfigError
+        If a preset or Maker cannot be found or refuses its options.
+    """
+    labeller = build_labeller(config.label)
+    propose = config.propose
+    return ActiveLearningMaker(
+        proposer=PrototypeProposer(
+            elements=list(config.elements),
+            seed=config.seed,
+            **{name: getattr(propose, name) for name in type(propose).model_fields},
+        ),
+        selector=CommitteeSelector(
+            criterion=config.select.criterion,
+            sampler=config.select.sampler,
+            chunk_size=config.select.chunk_size,
+            seed=config.seed,
+        ),
+        labeller=labeller,
+        trainer=MaceTrainer(
+            settings=config.train.settings,
+            n_members=config.train.n_members,
+            fractions=config.train.fractions,
+            seed=config.seed,
+            e0s=config.train.e0s,
+            start_from=config.train.start_from,
+            functional=labeller.functional,
+        ),
+        assessor=TestSetAssessor(),
+        committee=list(config.committee),
+        loop=config.loop,
+        campaign_id=config.campaign_id,
+    )
+
+
+def build_labeller(section: LabelSection) -> LabelMaker:
+    """Make the labeller of a config."""
+    labeller = _preset(section) if section.preset else _by_import_path(section)
+    return dataclasses.replace(
+        labeller,
+        limits=section.limits,
+        min_label_fraction=section.min_label_fraction,
+        batch_size=section.batch_size,
+    )
+
+
+def build_stores(config: RunConfig, run_dir: Path) -> Stores:
+    """Make the stores of a config.
+
+    Raises
+    ------
+    ConfigError
+        If kind mongo has no URI.
+    """
+    if config.store.kind == "embedded":
+        return embedded_stores(run_dir)
+    uri = config.store.resolved_uri
+    if uri is None:
+        raise ConfigError(
+            "store.uri is not set: kind mongo needs a URI, in the config or in ALPOT_MONGO_URI"
+        )
+    return mongo_stores(uri, config.store.database)
+
+
+def _preset(section: LabelSection) -> LabelMaker:
+    name = str(section.preset)
+    if name not in PRESETS:
+        raise ConfigError(f"label.preset: {name!r} is unknown; choose from {sorted(PRESETS)}")
+    try:
+        return PRESETS[name](**section.options)
+    except TypeError as error:
+        raise ConfigError(f"label.options of preset {name!r}: {error}") from error
+
+
+def _by_import_path(section: LabelSection) -> LabelMaker:
+    module, _, attribute = str(section.maker).partition(":")
+    try:
+        maker: Maker = getattr(import_module(module), attribute)(**section.options)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"label.maker: {section.maker!r} cannot be made: {error}") from error
+    return LabelMaker(maker=maker, functional=str(section.functional))

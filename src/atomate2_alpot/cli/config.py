@@ -1,0 +1,138 @@
+"""The config file of a run: sections are the settings classes of the stages themselves."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from atomate2_alpot.flows.stopping import LoopSettings
+from atomate2_alpot.label.limits import LabelLimits
+from atomate2_alpot.schemas import PotentialSpec, Settings
+from atomate2_alpot.select import DirectSampler, QueryByCommittee, RandomSampler
+from atomate2_alpot.structures.scramble import (
+    FIRST_ITERATION,
+    LATER_ITERATIONS,
+    ScrambleSettings,
+)
+from atomate2_alpot.train.mace_settings import MaceSettings
+
+URI_VARIABLE = "ALPOT_MONGO_URI"
+
+
+class ProposeSection(Settings):
+    """Which candidates there are."""
+
+    prototypes: str = Field(
+        "aflow", description="aflow (bundled with pymatgen), or a folder of POSCAR / CIF files."
+    )
+    n_atoms: tuple[int, int] = Field((2, 8), description="Atoms of a prototype, from and to.")
+    n_elements: tuple[int, int] = Field((2, 3), description="Elements of one, from and to.")
+    ternary_weight: float = Field(
+        1 / 3, gt=0, le=1, description="Fraction of the decorations of AFLOW ternaries to keep."
+    )
+    candidates_per_iteration: int = Field(10_000, gt=0, description="Candidates to screen.")
+    n_test: int = Field(200, gt=0, description="Candidates held out as the fixed test set.")
+    first: ScrambleSettings = Field(FIRST_ITERATION, description="Distortions of iteration 1.")
+    later: ScrambleSettings = Field(LATER_ITERATIONS, description="Those of later iterations.")
+
+
+class SelectSection(Settings):
+    """What is worth a label."""
+
+    criterion: QueryByCommittee = QueryByCommittee()
+    sampler: Annotated[DirectSampler | RandomSampler, Field(discriminator="kind")] = DirectSampler()
+    chunk_size: int = Field(1000, gt=0, description="Candidates per screening job.")
+
+
+class LabelSection(Settings):
+    """Where labels come from: a preset, or an atomate2 Maker by import path."""
+
+    preset: str | None = Field(None, description="Name of a preset of atomate2_alpot.label.")
+    maker: str | None = Field(
+        None, description="Import path of an atomate2 Maker, for example package.module:Class."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments of the preset or the Maker."
+    )
+    functional: str | None = Field(
+        None, description="Reference method of `maker`; a preset knows its own."
+    )
+    limits: LabelLimits = LabelLimits()
+    min_label_fraction: float = Field(
+        0.5, ge=0, le=1, description="An iteration stops below this fraction of labels."
+    )
+    batch_size: int = Field(100, gt=0, description="Labels per gather.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> LabelSection:
+        if (self.preset is None) == (self.maker is None):
+            raise ValueError("give either `preset` or `maker`")
+        if self.maker is not None and self.functional is None:
+            raise ValueError("`maker` needs `functional`, the name of its reference method")
+        return self
+
+
+class TrainSection(Settings):
+    """How the committee is trained."""
+
+    settings: MaceSettings = MaceSettings()
+    n_members: int = Field(3, ge=2, description="Members of the committee.")
+    fractions: tuple[float, float, float] = Field(
+        (0.9, 0.05, 0.05), description="Train, valid, test of each member's random split."
+    )
+    e0s: dict[str, float] | None = Field(
+        None, description="Atomic energies in eV; null = isolated atoms in the data, or a fit."
+    )
+    start_from: Literal["previous"] | PotentialSpec | None = Field(
+        None, description="null = from scratch; previous; or a MACE model to fine-tune."
+    )
+
+
+class StoreSection(Settings):
+    """Where results land."""
+
+    kind: Literal["embedded", "mongo"] = Field(
+        "embedded", description="embedded: files in the run folder, no server; or mongo."
+    )
+    uri: str | None = Field(
+        None, repr=False, description=f"MongoDB URI; better in the variable {URI_VARIABLE}."
+    )
+    database: str = Field("alpot", description="Database of kind mongo.")
+
+    @property
+    def resolved_uri(self) -> str | None:
+        """The URI of the config, or of the environment."""
+        return self.uri or os.environ.get(URI_VARIABLE)
+
+
+class RunConfig(Settings):
+    """Everything about one campaign."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign_id: str = Field("alpot", min_length=1, description="Shared by all documents.")
+    elements: list[str] = Field(min_length=1, description="Elements put on the prototypes.")
+    seed: int = Field(0, ge=0, description="Seed of every random choice.")
+    committee: list[PotentialSpec] = Field(
+        min_length=2, description="Potentials that screen in iteration 1."
+    )
+    propose: ProposeSection = ProposeSection()
+    select: SelectSection = SelectSection()
+    label: LabelSection
+    train: TrainSection = TrainSection()
+    loop: LoopSettings = LoopSettings()
+    store: StoreSection = StoreSection()
+
+    @field_validator("elements")
+    @classmethod
+    def _real_elements(cls, elements: list[str]) -> list[str]:
+        from ase.data import atomic_numbers
+
+        unknown = [e for e in elements if e not in atomic_numbers]
+        if unknown:
+            raise ValueError(f"{unknown} are not elements; use symbols such as 'Fe'")
+        if len(set(elements)) < len(elements):
+            raise ValueError(f"{elements} lists an element twice")
+        return elements

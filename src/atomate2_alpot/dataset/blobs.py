@@ -1,0 +1,144 @@
+"""A maggma store of files: the additional store of the embedded mode."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from maggma.core import Store
+from maggma.core.store import Sort
+from monty.json import jsanitize
+
+from atomate2_alpot.schemas.files import write_atomic
+
+KEY = "blob_uuid"
+
+
+class BlobError(RuntimeError):
+    """A blob is missing or cannot be read."""
+
+
+class FileBlobStore(Store):
+    """One compressed JSON file per blob, found by its name and never by a scan.
+
+    Parameters
+    ----------
+    folder : str
+        Created when the store is connected.
+    """
+
+    def __init__(self, folder: str, **kwargs: Any) -> None:
+        self.folder = str(folder)
+        self.kwargs = kwargs
+        super().__init__(key=KEY, **kwargs)
+
+    @property
+    def name(self) -> str:
+        """Name of the store."""
+        return f"blobs://{self.folder}"
+
+    @property
+    def _collection(self) -> Any:
+        raise NotImplementedError("a folder of blobs has no collection")
+
+    def connect(self, force_reset: bool = False) -> None:  # noqa: ARG002 - maggma's interface
+        """Create the folder."""
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def update(
+        self,
+        docs: list[dict[str, Any]] | dict[str, Any],
+        key: list[str] | str | None = None,  # noqa: ARG002 - a blob is its uuid
+    ) -> None:
+        """Write blobs; each must have a ``blob_uuid``."""
+        for doc in docs if isinstance(docs, list) else [docs]:
+            data = json.dumps(jsanitize(doc, recursive_msonable=True)).encode()
+            write_atomic(self._path(doc[KEY]), zlib.compress(data, level=1))
+
+    def query(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
+        sort: dict[str, Sort | int] | None = None,  # noqa: ARG002 - blobs have no order
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield blobs by ``blob_uuid`` (a value or ``{"$in": [...]}``), or all.
+
+        Raises
+        ------
+        BlobError
+            If a blob asked for by uuid is missing or corrupted.
+        ValueError
+            If the criteria hold another key.
+        """
+        uuids = self._uuids(criteria or {})
+        for uuid in uuids[skip : skip + limit if limit else None]:
+            doc = self._read(uuid)
+            yield {k: doc[k] for k in properties if k in doc} if properties else doc
+
+    def count(
+        self, criteria: dict[str, Any] | None = None, hint: dict[str, Any] | None = None  # noqa: ARG002
+    ) -> int:
+        """Count blobs."""
+        return len(self._uuids(criteria or {}))
+
+    def distinct(
+        self,
+        field: str,
+        criteria: dict[str, Any] | None = None,
+        all_exist: bool = False,  # noqa: ARG002
+    ) -> list[Any]:
+        """Return distinct values of a field."""
+        return sorted({doc[field] for doc in self.query(criteria) if field in doc})
+
+    def ensure_index(self, key: str, unique: bool = False) -> bool:  # noqa: ARG002
+        """Files are found by name: there is nothing to index."""
+        return True
+
+    def groupby(self, *args: Any, **kwargs: Any) -> Iterator[tuple[dict, list[dict]]]:
+        """Blobs are not grouped."""
+        raise NotImplementedError("a folder of blobs is looked up by blob_uuid only")
+
+    def remove_docs(self, criteria: dict[str, Any]) -> None:
+        """Remove blobs."""
+        for uuid in self._uuids(criteria):
+            self._path(uuid).unlink(missing_ok=True)
+
+    def _uuids(self, criteria: dict[str, Any]) -> list[str]:
+        if not criteria:
+            return sorted(p.name.split(".")[0] for p in Path(self.folder).glob("*.json.z"))
+        if set(criteria) != {KEY}:
+            raise ValueError(f"blobs are looked up by {KEY!r}, not by {sorted(criteria)}")
+        wanted = criteria[KEY]
+        return list(wanted["$in"]) if isinstance(wanted, dict) else [wanted]
+
+    def _read(self, uuid: str) -> dict[str, Any]:
+        path = self._path(uuid)
+        try:
+            return json.loads(zlib.decompress(path.read_bytes()))
+        except FileNotFoundError as error:
+            raise BlobError(
+                f"blob {uuid} is missing ({path}); restore the file, or remove the journal entry of "
+                "the job that made it and run again"
+            ) from error
+        except (zlib.error, json.JSONDecodeError) as error:
+            raise BlobError(
+                f"blob {uuid} is corrupted ({path}: {error}); restore the file, or remove it and "
+                "the journal entry of the job that made it and run again"
+            ) from error
+
+    def _path(self, uuid: str) -> Path:
+        return Path(self.folder) / f"{uuid}.json.z"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FileBlobStore) and self.folder == other.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
