@@ -47,9 +47,11 @@ def read_config(path: str | Path) -> RunConfig:
     try:
         text = path.read_text()
     except OSError as error:
-        raise ConfigError(f"config {path}: {error.strerror}; give the path of a YAML file") from error
+        raise ConfigError(
+            f"config {path}: {error.strerror}; give the path of a YAML file"
+        ) from error
     try:
-        data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        data = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as error:
         raise ConfigError(f"config {path} is not YAML: {error}") from error
     except ConfigError as error:
@@ -67,7 +69,9 @@ def readable_secrets(path: str | Path) -> bool:
     """Tell whether a config file holds a URI and others may read it."""
     path = Path(path)
     config = read_config(path)
-    return config.store.uri is not None and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    return config.store.uri is not None and bool(
+        path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    )
 
 
 def _explain(error: ErrorDetails) -> str:

@@ -84,7 +84,9 @@ class FileBlobStore(Store):
             yield {k: doc[k] for k in properties if k in doc} if properties else doc
 
     def count(
-        self, criteria: dict[str, Any] | None = None, hint: dict[str, Any] | None = None  # noqa: ARG002
+        self,
+        criteria: dict[str, Any] | None = None,
+        hint: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> int:
         """Count blobs."""
         return len(self._uuids(criteria or {}))

@@ -68,9 +68,7 @@ def dataset_card(frames: Frames, surrogate: str | None = None) -> dict[str, Any]
         "n_frames": len(frames),
         "n_atoms": int(frames.offsets[-1]),
         "functionals": dict(zip(functionals.tolist(), of_each.tolist(), strict=True)),
-        "frames_with_element": dict(
-            zip(frames.elements, counts.sum(axis=0).tolist(), strict=True)
-        ),
+        "frames_with_element": dict(zip(frames.elements, counts.sum(axis=0).tolist(), strict=True)),
         "units": {
             "energy": "eV, total",
             "forces": "eV/Å",

@@ -113,7 +113,5 @@ def _frames(rows: list[dict[str, Any]]) -> Frames:
         np.concatenate([np.asarray(r["forces"], dtype=float) for r in rows]),
         [missing if r["stress"] is None else r["stress"] for r in rows],
     )
-    origin = {
-        name: [r.get(name) for r in rows] for name in ORIGIN_COLUMNS if name != "candidate"
-    }
+    origin = {name: [r.get(name) for r in rows] for name in ORIGIN_COLUMNS if name != "candidate"}
     return Frames.from_structures(structures).with_labels(labels).with_origin(**origin)

@@ -76,9 +76,7 @@ def embedded_stores(run_dir: str | Path) -> Stores:
     folder = Path(run_dir).resolve() / "store"
     folder.mkdir(parents=True, exist_ok=True)
     docs = MontyStore("outputs", database_path=str(folder), database_name="alpot")
-    labels = MontyStore(
-        "labels", database_path=str(folder), database_name="alpot", key="frame_id"
-    )
+    labels = MontyStore("labels", database_path=str(folder), database_name="alpot", key="frame_id")
     jobs = JobStore(docs, additional_stores={"data": FileBlobStore(str(folder / "blobs"))})
     return Stores(jobs, labels, str(folder))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
+
+from pydantic import Field
 
 from atomate2_alpot.potentials import Committee, load_predictor
 from atomate2_alpot.potentials.mace import find_model
@@ -39,30 +40,18 @@ class SplitDoc(Document):
     splits: SplitTable
 
 
-@dataclass(frozen=True)
-class MemberPlan:
-    """How a member is trained.
-
-    Parameters
-    ----------
-    member : int
-    iteration : int
-    seed : int
-    settings : MaceSettings
-    e0s : dict or None
-        eV by symbol; None = from the data.
-    start_from : "previous", PotentialSpec or None
-        Weights to fine-tune; "previous" is the same member of the previous iteration.
-    functional : str or None
-    """
+class MemberPlan(Document):
+    """How one member is trained."""
 
     member: int
     iteration: int
     seed: int
     settings: MaceSettings
-    e0s: dict[str, float] | None
-    start_from: StartFrom
-    functional: str | None
+    e0s: dict[str, float] | None = Field(None, description="eV by symbol; None = from the data.")
+    start_from: StartFrom = Field(
+        None, description="Weights to fine-tune; previous = this member's of the iteration before."
+    )
+    functional: str | None = None
 
 
 def split_dataset(

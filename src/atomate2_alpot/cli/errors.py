@@ -1,0 +1,27 @@
+"""How errors end: one message, one exit code."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+OK, FAILED, BAD_INPUT = 0, 1, 2
+
+URI_CREDENTIALS = re.compile(r"(mongodb(?:\+srv)?://)[^@\s/]+@")
+
+
+class RunFailedError(RuntimeError):
+    """A campaign that could not go on."""
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """Return the message of an error, without credentials, and the exit code."""
+    if isinstance(error, click.ClickException):
+        return error.format_message(), BAD_INPUT
+    text = URI_CREDENTIALS.sub(r"\1***@", str(error)) or type(error).__name__
+    known = isinstance(error, ValueError | FileNotFoundError)
+    if isinstance(error, RunFailedError) or not known:
+        hint = "" if isinstance(error, RuntimeError) else f" ({type(error).__name__}; see --debug)"
+        return text + hint, FAILED
+    return text, BAD_INPUT

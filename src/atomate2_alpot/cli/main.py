@@ -1,0 +1,154 @@
+"""The `alpot` command."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Build datasets for interatomic potentials, and train them, by active learning.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+RunDir = Annotated[Path, typer.Option("--run-dir", "-d", help="Folder of the run.")]
+DEFAULT_RUN = Path("alpot-run")
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    debug: Annotated[bool, typer.Option(help="Show tracebacks of errors.")] = False,
+) -> None:
+    context.obj = {"debug": debug}
+    if show_version:
+        typer.echo(f"atomate2-alpot {version('atomate2-alpot')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(run_dir: RunDir = Path("demo-run")) -> None:
+    """Run the demo: a whole campaign on a laptop, labelled by a surrogate (about 10 minutes)."""
+    from atomate2_alpot.cli.run import demo_config_path, run_campaign
+
+    run_campaign(demo_config_path(), run_dir)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file; `alpot config` prints one.")],
+    run_dir: RunDir = DEFAULT_RUN,
+) -> None:
+    """Run a campaign here, or continue one: the same command again picks up where it stopped."""
+    from atomate2_alpot.cli.run import run_campaign
+
+    run_campaign(config, run_dir)
+
+
+@app.command()
+def status(run_dir: RunDir = DEFAULT_RUN) -> None:
+    """Show the iterations of a campaign."""
+    from atomate2_alpot.cli.show import show_status
+
+    show_status(run_dir)
+
+
+@app.command()
+def query(
+    criteria: Annotated[str, typer.Argument(help="Mongo-style filter as JSON.")] = "{}",
+    run_dir: RunDir = DEFAULT_RUN,
+    elements: Annotated[str, typer.Option(help="Frames with all of these, as Al,Ni.")] = "",
+    chemsys: Annotated[str, typer.Option(help="Exactly these, as Al-Ni.")] = "",
+    iteration: Annotated[int | None, typer.Option(help="Of one iteration.")] = None,
+    state: Annotated[str, typer.Option(help="successful or failed.")] = "",
+    limit: Annotated[int, typer.Option(help="Rows to show; 0 = all.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Whole documents, one a line.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Only how many.")] = False,
+) -> None:
+    """Query the label documents of a campaign."""
+    from atomate2_alpot.cli.show import show_labels
+
+    filters = {
+        "elements": [e for e in elements.split(",") if e],
+        "chemsys": chemsys or None,
+        "iteration": iteration,
+        "state": state or None,
+    }
+    form = "count" if count else "json" if as_json else "table"
+    show_labels(run_dir, criteria, filters, limit, form)
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="File: .xyz, .parquet, .json or .json.gz.")],
+    run_dir: RunDir = DEFAULT_RUN,
+    kind: Annotated[str, typer.Option("--format", help="extxyz, parquet or matpes.")] = "",
+    criteria: Annotated[str, typer.Option(help="Mongo-style filter as JSON.")] = "{}",
+    with_test: Annotated[bool, typer.Option(help="Include the held-out test set.")] = False,
+) -> None:
+    """Export labelled frames, with a dataset card beside them."""
+    from atomate2_alpot.cli.show import export_labels
+
+    export_labels(run_dir, path, kind or None, criteria, with_test)
+
+
+@app.command()
+def report(
+    run_dir: RunDir = DEFAULT_RUN,
+    output: Annotated[Path | None, typer.Option(help="Default: report.html in the folder.")] = None,
+) -> None:
+    """Write the report page."""
+    from atomate2_alpot.cli.show import write_report
+
+    typer.echo(f"report: {write_report(run_dir, output)}")
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Argument(help="Config file to check.")] = None,
+    run_dir: RunDir = DEFAULT_RUN,
+) -> None:
+    """Check config, store, models, VASP, and say what to do."""
+    from atomate2_alpot.cli.doctor import diagnose
+
+    raise typer.Exit(diagnose(config, run_dir))
+
+
+@app.command("config")
+def show_config() -> None:
+    """Print an example config with every default, its unit and meaning."""
+    from atomate2_alpot.cli.example import example_config
+
+    typer.echo(example_config())
+
+
+def main() -> None:
+    """Run the command; errors end as one message and an exit code."""
+    from atomate2_alpot.cli.errors import explain
+
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; run the same command again to continue", err=True)
+        sys.exit(130)
+    except (typer.Exit, SystemExit) as stop:
+        sys.exit(getattr(stop, "exit_code", getattr(stop, "code", 0)))
+    except Exception as error:
+        if debug:
+            raise
+        message, code = explain(error)
+        typer.echo(f"error: {message}", err=True)
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""`alpot run`: plan, run or resume, sync labels, report, table."""
+
+from __future__ import annotations
+
+import logging
+from importlib.resources import files
+from pathlib import Path
+from time import perf_counter
+
+import yaml
+from jobflow import Job
+from rich.console import Console
+from rich.logging import RichHandler
+
+from atomate2_alpot.campaign import RunSummary, run_embedded
+from atomate2_alpot.campaign.journal import Entry
+from atomate2_alpot.cli.build import build_maker, build_stores
+from atomate2_alpot.cli.config import RunConfig
+from atomate2_alpot.cli.errors import RunFailedError
+from atomate2_alpot.cli.loading import ConfigError, read_config, readable_secrets
+from atomate2_alpot.cli.show import print_iterations, report_of
+from atomate2_alpot.dataset import Stores, iteration_documents, sync_labels
+from atomate2_alpot.dataset.labels import GATHER
+from atomate2_alpot.schemas.files import write_atomic
+
+CONFIG_COPY = "config.yaml"
+LABEL_STEP = 25
+"""Finished label jobs between two lines of progress."""
+
+
+def demo_config_path() -> Path:
+    """Return the packaged config of the demo."""
+    return Path(str(files("atomate2_alpot.cli") / "demo.yaml"))
+
+
+def run_campaign(config_path: Path, run_dir: Path) -> None:
+    """Run or continue a campaign in a folder.
+
+    Raises
+    ------
+    ConfigError
+        If the config is wrong, or is not the one the folder was started with.
+    RunFailedError
+        If the campaign could not go on; what it has is kept.
+    """
+    console = Console(highlight=False)
+    config = read_config(config_path)
+    if readable_secrets(config_path):
+        console.print(
+            f"[yellow]warning[/]: {config_path} holds a URI and others can read it: chmod 600, or "
+            "put the URI into ALPOT_MONGO_URI"
+        )
+    maker = build_maker(config)
+    maker.make()  # finds what is wrong before the folder is touched
+    _keep_config(config, run_dir)
+    _log_to(console, run_dir)
+    _print_plan(console, config, run_dir)
+    stores = build_stores(config, run_dir)
+    stores.connect()
+    progress = _Progress(console, stores)
+    summary = run_embedded(maker.make, run_dir, stores.jobs, progress)
+    sync_labels(stores.jobs, stores.labels, summary.errors)
+    report = report_of(stores, run_dir)
+    print_iterations(console, iteration_documents(stores.jobs, config.campaign_id))
+    console.print(
+        f"{summary.n_run} jobs run, {summary.n_reused} found done, {summary.seconds:.0f} s"
+    )
+    console.print(f"report: {report}", soft_wrap=True)
+    console.print(f"labels: alpot query --run-dir {run_dir}", soft_wrap=True)
+    _fail_if_incomplete(summary, run_dir)
+
+
+class _Progress:
+    """Prints a line per job, labels in steps, and syncs labels as they are gathered."""
+
+    def __init__(self, console: Console, stores: Stores) -> None:
+        self.console, self.stores = console, stores
+        self.start, self.labels = perf_counter(), 0
+        self.errors: dict[str, str] = {}
+
+    def __call__(self, job: Job, entry: Entry) -> None:
+        if entry.state == "failed":
+            self.errors[job.uuid] = entry.last_line
+            self._line(f"[red]{job.name} failed[/]: {entry.last_line[:300]}")
+        elif "frame_id" in job.metadata:
+            self.labels += 1
+            if self.labels % LABEL_STEP == 0:
+                self._line(f"{self.labels} frames labelled")
+        elif job.name == GATHER:
+            sync_labels(self.stores.jobs, self.stores.labels, self.errors)
+        elif entry.seconds > 1:
+            iteration = job.metadata.get("iteration")
+            self._line(f"{job.name} (iteration {iteration}): {entry.seconds:.0f} s")
+
+    def _line(self, text: str) -> None:
+        minutes, seconds = divmod(int(perf_counter() - self.start), 60)
+        self.console.print(f"[dim]{minutes:3d}:{seconds:02d}[/]  {text}")
+
+
+def _keep_config(config: RunConfig, run_dir: Path) -> None:
+    """Keep the config beside the run, and refuse another one for the same run."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    current = config.model_dump(mode="json", exclude={"store": {"uri"}})
+    path = run_dir / CONFIG_COPY
+    if path.exists():
+        earlier = yaml.safe_load(path.read_text())
+        changed = sorted(k for k in current if current[k] != earlier.get(k))
+        if changed:
+            raise ConfigError(
+                f"{run_dir} was started with another config (different: {', '.join(changed)}); give "
+                "a new --run-dir, or the config it was started with"
+            )
+    write_atomic(path, yaml.safe_dump(current, sort_keys=False, allow_unicode=True).encode())
+
+
+def _log_to(console: Console, run_dir: Path) -> None:
+    """Show our own log on the console, and keep everybody's in the run folder."""
+    ours, root = logging.getLogger("atomate2_alpot"), logging.getLogger()
+    ours.setLevel(logging.INFO)
+    for handler in list(ours.handlers):
+        ours.removeHandler(handler)
+    ours.addHandler(RichHandler(console=console, show_path=False, show_level=False))
+    kept = logging.FileHandler(run_dir / "run.log")
+    kept.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    root.addHandler(kept)
+
+
+def _print_plan(console: Console, config: RunConfig, run_dir: Path) -> None:
+    loop, propose = config.loop, config.propose
+    source = config.label.preset or config.label.maker
+    console.print(f"[bold]campaign {config.campaign_id}[/] in {run_dir}", soft_wrap=True)
+    console.print(
+        f"elements {' '.join(config.elements)}; {propose.candidates_per_iteration} candidates and at "
+        f"most {loop.labels_per_iteration} labels in each of {loop.max_iterations} iterations; "
+        f"{propose.n_test} candidates held out"
+    )
+    console.print(f"committee {', '.join(m.label for m in config.committee)}; labels by {source}")
+    if config.label.preset and "surrogate" in config.label.preset:
+        console.print("[yellow]labels are a SURROGATE's, not DFT[/]")
+
+
+def _fail_if_incomplete(summary: RunSummary, run_dir: Path) -> None:
+    if summary.completed:
+        return
+    name, trace = list(summary.failed.items())[-1]
+    raise RunFailedError(
+        f"the campaign stopped at job {name}: {trace.strip().splitlines()[-1]}. What it has is kept; "
+        f"mend the cause and run the same command again (log: {run_dir / 'run.log'})"
+    )

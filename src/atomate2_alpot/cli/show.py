@@ -1,0 +1,154 @@
+"""`alpot status`, `query`, `export`, `report`: looking at a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from atomate2_alpot.cli.build import build_stores
+from atomate2_alpot.cli.loading import ConfigError, read_config
+from atomate2_alpot.dataset import LabelStore, Stores, export_frames, iteration_documents
+from atomate2_alpot.dataset.query import build_criteria
+from atomate2_alpot.report import build_report, gather_report_data
+from atomate2_alpot.schemas import IterationDoc
+from atomate2_alpot.schemas.files import write_atomic
+from atomate2_alpot.units import METRICS
+
+SHOWN_METRICS: tuple[str, ...] = ("energy_mae", "forces_mae", "stress_mae")
+LABEL_COLUMNS: tuple[str, ...] = (
+    "formula_pretty",
+    "nsites",
+    "stage",
+    "iteration",
+    "energy_per_atom",
+    "max_force",
+    "functional",
+    "state",
+    "frame_id",
+)
+
+
+def open_run(run_dir: Path) -> Stores:
+    """Return the connected stores of a run.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds no run.
+    """
+    path = run_dir / "config.yaml"
+    if not path.exists():
+        raise ConfigError(
+            f"{run_dir} holds no run (no config.yaml); give its folder with --run-dir, or start one "
+            "with `alpot demo` or `alpot run CONFIG`"
+        )
+    stores = build_stores(read_config(path), run_dir)
+    stores.connect()
+    return stores
+
+
+def show_status(run_dir: Path) -> None:
+    """Print the iterations of a run."""
+    console = Console(highlight=False)
+    documents = iteration_documents(open_run(run_dir).jobs)
+    if not documents:
+        console.print("no iteration has finished yet")
+    print_iterations(console, documents)
+
+
+def print_iterations(console: Console, documents: list[IterationDoc]) -> None:
+    """Print one row per iteration, and why the campaign stopped."""
+    if not documents:
+        return
+    table = Table(title=_title(documents[-1]))
+    for name in ("iteration", "screened", "passed", "selected", "labelled", "failed", "dataset"):
+        table.add_column(name, justify="right")
+    for key in SHOWN_METRICS:
+        table.add_column(f"{METRICS[key].label}\n[{METRICS[key].shown_unit}]", justify="right")
+    for doc in documents:
+        counts = [str(doc.counts[n]) for n in table_counts()]
+        metrics = [
+            f"{doc.metrics[k] * METRICS[k].scale:.1f}" if k in doc.metrics else "-"
+            for k in SHOWN_METRICS
+        ]
+        table.add_row(str(doc.iteration), *counts, *metrics)
+    console.print(table)
+    last = documents[-1]
+    console.print(f"{last.campaign_id}: {last.status.replace('_', ' ')}. {last.message}")
+
+
+def table_counts() -> tuple[str, ...]:
+    """Return the counts that the table shows."""
+    return "screened", "passed", "selected", "labelled", "failed", "dataset"
+
+
+def show_labels(
+    run_dir: Path, criteria: str, filters: dict[str, Any], limit: int, form: str
+) -> None:
+    """Print label documents as a table, as JSON lines, or their number."""
+    console = Console(highlight=False)
+    labels = LabelStore(open_run(run_dir).labels)
+    merged = {**build_criteria(**filters), **_json(criteria)}
+    if form == "count":
+        console.print(labels.count(merged))
+        return
+    if form == "json":
+        for document in labels.documents(merged, limit):
+            document.pop("_id", None)
+            print(json.dumps(document, default=str))
+        return
+    table = Table(*LABEL_COLUMNS)
+    for document in labels.documents(merged, limit):
+        table.add_row(*(_cell(document.get(c)) for c in LABEL_COLUMNS))
+    console.print(table)
+    console.print(f"{table.row_count} of {labels.count(merged)} documents")
+
+
+def export_labels(
+    run_dir: Path, path: Path, kind: str | None, criteria: str, with_test: bool
+) -> None:
+    """Export labelled frames; the held-out test set stays out unless asked for."""
+    labels = LabelStore(open_run(run_dir).labels)
+    wanted = _json(criteria) if with_test else {"stage": {"$ne": "test"}, **_json(criteria)}
+    frames = labels.query(wanted)
+    first = next(iter(labels.documents({"state": "successful"}, limit=1)), {})
+    export_frames(frames, path, kind, first.get("surrogate"))
+    Console(highlight=False).print(f"{len(frames)} frames: {path} (and its card)", soft_wrap=True)
+
+
+def write_report(run_dir: Path, output: Path | None) -> Path:
+    """Write the report of a run."""
+    return report_of(open_run(run_dir), run_dir, output)
+
+
+def report_of(stores: Stores, run_dir: Path, output: Path | None = None) -> Path:
+    """Write the report page of connected stores and return its path."""
+    page = build_report(gather_report_data(stores.jobs, LabelStore(stores.labels)))
+    path = (output or run_dir / "report.html").resolve()
+    write_atomic(path, page.encode())
+    return path
+
+
+def _title(doc: IterationDoc) -> str:
+    note = f" (SURROGATE labels: {doc.surrogate})" if doc.surrogate else ""
+    return f"campaign {doc.campaign_id}, {doc.functional}{note}; errors on the fixed test set"
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f'filter {text!r} is not JSON ({error}); write for example \'{{"max_force": {{"$lt": 1}}}}\''
+        ) from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"filter {text!r} is not a JSON object")
+    return value
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
