@@ -46,16 +46,15 @@ class Entry:
 
     @classmethod
     def of_response(cls, job: Job, response: Response, seconds: float) -> Entry:
-        """Build the entry of a job that finished."""
+        """Build the entry of a job that finished; ``Job.run`` has made its requests Flows."""
+        flows = {name: getattr(response, name) for name in ("replace", "detour", "addition")}
         return cls(
             name=job.name,
             state="done",
             seconds=seconds,
-            replace=response.replace,
-            detour=response.detour,
-            addition=response.addition,
             stop_children=response.stop_children,
             stop_jobflow=response.stop_jobflow,
+            **flows,
         )
 
     @property

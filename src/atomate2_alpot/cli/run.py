@@ -107,8 +107,8 @@ def _keep_config(config: RunConfig, run_dir: Path) -> None:
         changed = sorted(k for k in current if current[k] != earlier.get(k))
         if changed:
             raise ConfigError(
-                f"{run_dir} was started with another config (different: {', '.join(changed)}); give "
-                "a new --run-dir, or the config it was started with"
+                f"{run_dir} was started with another config (different: {', '.join(changed)}); "
+                "give a new --run-dir, or the config it was started with"
             )
     write_atomic(path, yaml.safe_dump(current, sort_keys=False, allow_unicode=True).encode())
 
@@ -130,8 +130,8 @@ def _print_plan(console: Console, config: RunConfig, run_dir: Path) -> None:
     source = config.label.preset or config.label.maker
     console.print(f"[bold]campaign {config.campaign_id}[/] in {run_dir}", soft_wrap=True)
     console.print(
-        f"elements {' '.join(config.elements)}; {propose.candidates_per_iteration} candidates and at "
-        f"most {loop.labels_per_iteration} labels in each of {loop.max_iterations} iterations; "
+        f"elements {' '.join(config.elements)}; {propose.candidates_per_iteration} candidates and "
+        f"at most {loop.labels_per_iteration} labels in each of {loop.max_iterations} iterations; "
         f"{propose.n_test} candidates held out"
     )
     console.print(f"committee {', '.join(m.label for m in config.committee)}; labels by {source}")
@@ -144,6 +144,6 @@ def _fail_if_incomplete(summary: RunSummary, run_dir: Path) -> None:
         return
     name, trace = list(summary.failed.items())[-1]
     raise RunFailedError(
-        f"the campaign stopped at job {name}: {trace.strip().splitlines()[-1]}. What it has is kept; "
-        f"mend the cause and run the same command again (log: {run_dir / 'run.log'})"
+        f"the campaign stopped at job {name}: {trace.strip().splitlines()[-1]}. What it has is "
+        f"kept; mend the cause and run the same command again (log: {run_dir / 'run.log'})"
     )

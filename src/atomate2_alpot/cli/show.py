@@ -43,8 +43,8 @@ def open_run(run_dir: Path) -> Stores:
     path = run_dir / "config.yaml"
     if not path.exists():
         raise ConfigError(
-            f"{run_dir} holds no run (no config.yaml); give its folder with --run-dir, or start one "
-            "with `alpot demo` or `alpot run CONFIG`"
+            f"{run_dir} holds no run (no config.yaml); give its folder with --run-dir, or start "
+            "one with `alpot demo` or `alpot run CONFIG`"
         )
     stores = build_stores(read_config(path), run_dir)
     stores.connect()
@@ -143,7 +143,8 @@ def _json(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(
-            f'filter {text!r} is not JSON ({error}); write for example \'{{"max_force": {{"$lt": 1}}}}\''
+            f"filter {text!r} is not JSON ({error}); put it in single quotes, as in "
+            'alpot query \'{"max_force": {"$lt": 1}}\''
         ) from error
     if not isinstance(value, dict):
         raise ConfigError(f"filter {text!r} is not a JSON object")

@@ -127,8 +127,8 @@ class FileBlobStore(Store):
             return json.loads(zlib.decompress(path.read_bytes()))
         except FileNotFoundError as error:
             raise BlobError(
-                f"blob {uuid} is missing ({path}); restore the file, or remove the journal entry of "
-                "the job that made it and run again"
+                f"blob {uuid} is missing ({path}); restore the file, or remove the journal entry "
+                "of the job that made it and run again"
             ) from error
         except (zlib.error, json.JSONDecodeError) as error:
             raise BlobError(

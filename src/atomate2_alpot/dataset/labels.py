@@ -103,8 +103,8 @@ def sync_labels(
     for row in jobs.query({"name": GATHER}, properties=["uuid", "index", "metadata"]):
         if row["uuid"] in seen:
             continue
-        output = jobs.query_one({"uuid": row["uuid"], "index": row["index"]}, load=True)["output"]
-        batch = LabelBatchDoc.model_validate(MontyDecoder().process_decoded(output))
+        found = jobs.query_one({"uuid": row["uuid"], "index": row["index"]}, load=True) or {}
+        batch = LabelBatchDoc.model_validate(MontyDecoder().process_decoded(found["output"]))
         metadata = row["metadata"]
         documents = list(label_documents(batch, metadata.get("campaign_id"), errors))
         successful = {d["frame_id"] for d in labels.query({"state": "successful"}, ["frame_id"])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -64,44 +64,41 @@ class LabelStore:
         return Frames.concat(list(self.iter_frames(merged)))
 
 
-def build_criteria(
-    elements: Sequence[str] | None = None,
-    chemsys: str | None = None,
-    functional: str | None = None,
-    iteration: int | None = None,
-    campaign_id: str | None = None,
-    stage: str | None = None,
-    max_force: float | None = None,
-    state: str | None = None,
-) -> dict[str, Any]:
-    """Return a Mongo-style filter.
+EQUALITIES: tuple[str, ...] = ("functional", "campaign_id", "stage", "iteration", "state")
+"""Fields a filter compares as they are."""
+
+
+def build_criteria(**filters: Any) -> dict[str, Any]:
+    """Return a Mongo-style filter; filters that are None or empty are left out.
 
     Parameters
     ----------
-    elements : sequence of str, optional
+    elements : sequence of str
         Frames that hold all of these.
-    chemsys : str, optional
+    chemsys : str
         Frames of exactly these elements, for example "Al-Ni".
-    functional, campaign_id, state : str, optional
-    stage : str, optional
-        "label" (chosen by the loop), "test" (held out), "prepare" (elemental crystals).
-    iteration : int, optional
-    max_force : float, optional
+    max_force : float
         Largest |F| in eV/Å.
+    functional, campaign_id, stage, iteration, state
+        Compared as they are; stage is "label" (chosen by the loop), "test" (held out) or
+        "prepare" (elemental crystals).
+
+    Raises
+    ------
+    TypeError
+        For a filter of another name.
     """
-    equal = {
-        "chemsys": "-".join(sorted(chemsys.split("-"))) if chemsys else None,
-        "functional": functional,
-        "iteration": iteration,
-        "campaign_id": campaign_id,
-        "stage": stage,
-        "state": state,
-    }
-    criteria: dict[str, Any] = {k: v for k, v in equal.items() if v is not None}
-    if elements:
-        criteria["elements"] = {"$all": list(elements)}
-    if max_force is not None:
-        criteria["max_force"] = {"$lte": max_force}
+    unknown = sorted(set(filters) - {"elements", "chemsys", "max_force", *EQUALITIES})
+    if unknown:
+        known = ("elements", "chemsys", "max_force", *EQUALITIES)
+        raise TypeError(f"unknown filter {unknown}; use {known}")
+    criteria = {k: filters[k] for k in EQUALITIES if filters.get(k) is not None}
+    if filters.get("elements"):
+        criteria["elements"] = {"$all": list(filters["elements"])}
+    if filters.get("chemsys"):
+        criteria["chemsys"] = "-".join(sorted(filters["chemsys"].split("-")))
+    if filters.get("max_force") is not None:
+        criteria["max_force"] = {"$lte": filters["max_force"]}
     return criteria
 
 

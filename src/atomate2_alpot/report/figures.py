@@ -156,7 +156,7 @@ def element_map(data: ReportData) -> str:
         axis.add_patch(Rectangle((column, -row), 0.94, 0.94, facecolor=face, edgecolor="#DDDDDD"))
         axis.text(column + 0.47, -row + 0.58, element.symbol, ha="center", color=text, fontsize=8)
         if count:
-            axis.text(column + 0.47, -row + 0.18, count, ha="center", color=text, fontsize=6)
+            axis.text(column + 0.47, -row + 0.18, str(count), ha="center", color=text, fontsize=6)
     axis.set(xlim=(0.8, 19.2), ylim=(-9.8, 0.2))
     axis.axis("off")
     return _svg(figure)

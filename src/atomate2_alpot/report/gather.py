@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Protocol
 
 from jobflow import JobStore
 from monty.json import MontyDecoder
+from pydantic import BaseModel
 
 from atomate2_alpot.schemas import (
     AssessmentDoc,
@@ -82,8 +84,8 @@ def gather_report_data(jobs: JobStore, labels: LabelSource) -> ReportData:
     )
 
 
-def _outputs(jobs: JobStore, name: str, kind: type) -> list[Any]:
+def _outputs(jobs: JobStore, name: str, kind: type[BaseModel]) -> list[Any]:
     decode = MontyDecoder().process_decoded
     outputs = [decode(d["output"]) for d in jobs.query({"name": name}, ["output"], load=True)]
     documents = [kind.model_validate(o) for o in outputs if o is not None]
-    return sorted(documents, key=lambda d: d.iteration)
+    return sorted(documents, key=attrgetter("iteration"))

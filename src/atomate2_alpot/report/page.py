@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -10,56 +11,74 @@ from atomate2_alpot.report import figures
 from atomate2_alpot.report.gather import ReportData
 from atomate2_alpot.units import METRICS
 
-SECTIONS: tuple[
-    tuple[str, str, str, Callable[[ReportData], str], Callable[[ReportData], Any]], ...
-] = (
-    (
-        "learning",
-        "Learning curve",
-        "Errors on the fixed test set, which never enters training. Grey dots are single members, "
-        "lines the committee mean.",
-        figures.learning_curve,
-        lambda d: [i for i in d.iterations if i.metrics],
+
+@dataclass(frozen=True)
+class Section:
+    """One figure of the page.
+
+    Parameters
+    ----------
+    anchor, title, caption : str
+    draw : callable
+        Makes its SVG.
+    needs : callable
+        Empty when there is nothing to draw yet.
+    """
+
+    anchor: str
+    title: str
+    caption: str
+    draw: Callable[[ReportData], str]
+    needs: Callable[[ReportData], list[Any] | dict[str, Any]]
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section(
+        anchor="learning",
+        title="Learning curve",
+        caption="Errors on the fixed test set, which never enters training. Grey dots are single "
+        "members, lines the committee mean.",
+        draw=figures.learning_curve,
+        needs=lambda d: [i for i in d.iterations if i.metrics],
     ),
-    (
-        "parity",
-        "Parity on the fixed test set",
-        "Committee mean of the last iteration against the labels: energy per frame, every force "
-        "component, every stress component.",
-        figures.parity,
-        lambda d: d.assessments,
+    Section(
+        anchor="parity",
+        title="Parity on the fixed test set",
+        caption="Committee mean of the last iteration against the labels: energy per frame, every "
+        "force component, every stress component.",
+        draw=figures.parity,
+        needs=lambda d: d.assessments,
     ),
-    (
-        "disagreement",
-        "Disagreement of the committee",
-        "Every screened candidate, divided by the factors of its size and elements. Right of the "
-        "dotted line a criterion selects.",
-        figures.disagreement,
-        lambda d: d.selections,
+    Section(
+        anchor="disagreement",
+        title="Disagreement of the committee",
+        caption="Every screened candidate, divided by the factors of its size and elements. Right "
+        "of the dotted line a criterion selects.",
+        draw=figures.disagreement,
+        needs=lambda d: d.selections,
     ),
-    (
-        "map",
-        "What was chosen of what passed",
-        "First two weighted principal components of the descriptor that DIRECT clustered.",
-        figures.selection_map,
-        lambda d: [s for s in d.selections if len(s.map)],
+    Section(
+        anchor="map",
+        title="What was chosen of what passed",
+        caption="First two weighted principal components of the descriptor that DIRECT clustered.",
+        draw=figures.selection_map,
+        needs=lambda d: [s for s in d.selections if len(s.map)],
     ),
-    (
-        "elements",
-        "Elements in the training data",
-        "Labelled frames that hold each element; the test set is not counted.",
-        figures.element_map,
-        lambda d: d.element_counts,
+    Section(
+        anchor="elements",
+        title="Elements in the training data",
+        caption="Labelled frames that hold each element; the test set is not counted.",
+        draw=figures.element_map,
+        needs=lambda d: d.element_counts,
     ),
-    (
-        "training",
-        "Training of the last committee",
-        "Errors on each member's own validation set.",
-        figures.loss_curves,
-        lambda d: [t for t in d.trainings if any(len(m.epochs) for m in t.members)],
+    Section(
+        anchor="training",
+        title="Training of the last committee",
+        caption="Errors on each member's own validation set.",
+        draw=figures.loss_curves,
+        needs=lambda d: [t for t in d.trainings if any(len(m.epochs) for m in t.members)],
     ),
 )
-"""Anchor, title, caption, figure, and what it needs."""
 
 COUNTS: tuple[str, ...] = (
     "screened",
@@ -93,8 +112,13 @@ def build_report(data: ReportData) -> str:
     )
     last = data.iterations[-1] if data.iterations else None
     sections = [
-        {"id": anchor, "title": title, "caption": caption, "svg": draw(data) if needs(data) else ""}
-        for anchor, title, caption, draw, needs in SECTIONS
+        {
+            "id": section.anchor,
+            "title": section.title,
+            "caption": section.caption,
+            "svg": section.draw(data) if section.needs(data) else "",
+        }
+        for section in SECTIONS
     ]
     return template.render(
         last=last,

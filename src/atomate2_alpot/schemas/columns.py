@@ -88,7 +88,7 @@ class Columns(MSONable):
         return self._table.num_rows
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._table.equals(other.table)  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._table.equals(other.table)
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, len(self)))

@@ -76,7 +76,7 @@ def frames_to_ase(frames: Frames) -> Iterator[Atoms]:
         )
         atoms.info.update({k: v for k, v in row.items() if v is not None})
         if np.isfinite(energy[s]):
-            results = {"energy": float(energy[s])}
+            results: dict[str, Any] = {"energy": float(energy[s])}
             if np.isfinite(forces[own]).all():
                 results["forces"] = forces[own].copy()
             if np.isfinite(stress[s]).all():

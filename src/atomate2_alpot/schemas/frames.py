@@ -285,7 +285,7 @@ class Frames(Columns):
     # --- other formats -----------------------------------------------------------------
 
     @classmethod
-    def from_ase(cls, atoms: Atoms | Sequence[Atoms], functional: str | None = None) -> Self:
+    def from_ase(cls, atoms: Atoms | Sequence[Atoms], functional: str | None = None) -> Frames:
         """See :func:`atomate2_alpot.schemas.convert.frames_from_ase`."""
         from atomate2_alpot.schemas.convert import frames_from_ase
 
@@ -302,7 +302,7 @@ class Frames(Columns):
         return frames_to_ase(self)
 
     @classmethod
-    def from_structures(cls, structures: Structure | Sequence[Structure]) -> Self:
+    def from_structures(cls, structures: Structure | Sequence[Structure]) -> Frames:
         """See :func:`atomate2_alpot.schemas.convert.frames_from_structures`."""
         from atomate2_alpot.schemas.convert import frames_from_structures
 
@@ -315,7 +315,7 @@ class Frames(Columns):
         return frames_to_structures(self)
 
     @classmethod
-    def from_extxyz(cls, path: str | Path, functional: str | None = None) -> Self:
+    def from_extxyz(cls, path: str | Path, functional: str | None = None) -> Frames:
         """Read an extended XYZ file (also gzipped) with its labels."""
         from atomate2_alpot.schemas.convert import read_extxyz
 
@@ -357,13 +357,13 @@ def _label_columns(labels: Labels, offsets: NDArray[np.int64]) -> dict[str, Any]
     from atomate2_alpot.schemas.validation import check_labels
 
     energy, forces, stress = check_labels(labels, offsets)
-    has = np.isfinite(energy)
+    has = np.asarray(np.isfinite(energy))
     columns: dict[str, Any] = {"energy": pa.array(energy, mask=~has)}
     if forces is not None:
-        valid = np.isfinite(forces[offsets[:-1]]).all(axis=1)
+        valid = np.asarray(np.isfinite(forces[offsets[:-1]]).all(axis=1))
         columns["forces"] = _ragged(forces, offsets, 3, valid)
     if stress is not None:
-        valid = np.isfinite(stress).all(axis=(1, 2))
+        valid = np.asarray(np.isfinite(stress).all(axis=(1, 2)))
         columns["stress"] = _ragged(stress, np.arange(len(stress) + 1), 9, valid)
     return columns
 

@@ -81,7 +81,7 @@ class CommitteePrediction:
             axis=(0, 2, 3)
         )
         owner = np.repeat(np.arange(len(self.n_atoms)), self.n_atoms)
-        frame_ok &= np.bincount(owner, weights=~atom_ok, minlength=len(frame_ok)) == 0
+        frame_ok &= np.bincount(owner, weights=~atom_ok, minlength=len(self.n_atoms)) == 0
         atoms = frame_ok[owner]
         return (
             CommitteePrediction(

@@ -29,7 +29,7 @@ def shuffled(places: ArrayLike, n: int, key: tuple[int, ...]) -> NDArray[np.int6
     """
     values = np.asarray(places, dtype=np.uint64)
     half = max(1, (max(n - 1, 1).bit_length() + 1) // 2)
-    keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64)
+    keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64).astype(np.uint64)
     values = _feistel(values, half, keys)
     outside = values >= n
     while outside.any():

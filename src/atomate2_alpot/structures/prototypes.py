@@ -198,14 +198,7 @@ def prototypes_from_mp(
     ValueError
         If no usable prototype came back.
     """
-    if rester is None:
-        try:
-            from mp_api.client import MPRester as rester  # noqa: N813
-        except ImportError as error:
-            raise ImportError(
-                "prototypes_from_mp needs mp-api: pip install 'atomate2-alpot[mp]'"
-            ) from error
-    with rester(api_key) as client:
+    with (rester or _mp_rester())(api_key) as client:
         documents = client.materials.summary.search(
             num_sites=n_atoms,
             num_elements=n_elements,
@@ -216,6 +209,16 @@ def prototypes_from_mp(
         )
     named = ((str(d.material_id), lambda d=d: d.structure) for d in documents)
     return _collect(named, n_atoms, n_elements, "the Materials Project", merge=True)
+
+
+def _mp_rester() -> Callable[..., Any]:
+    try:
+        from mp_api.client import MPRester
+    except ImportError as error:
+        raise ImportError(
+            "prototypes_from_mp needs mp-api: pip install 'atomate2-alpot[mp]'"
+        ) from error
+    return MPRester
 
 
 def _read(path: Path) -> Structure:

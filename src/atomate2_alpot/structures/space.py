@@ -68,7 +68,7 @@ class CandidateSpace(MSONable):
         self._numbers = _check_elements(self.elements)
         if not self.prototypes:
             raise ValueError("prototypes: the list is empty; use aflow_prototypes()")
-        known = permutations or [None] * len(self.prototypes)
+        known: list[Any] = list(permutations or [None] * len(self.prototypes))
         self.kinds = [DecorationKind.of(p, q) for p, q in zip(self.prototypes, known, strict=True)]
         for kind in self.kinds:
             if kind.n_kinds > len(self.elements):
@@ -149,8 +149,14 @@ class CandidateSpace(MSONable):
             Prototype(Structure(Lattice(lattice), species, fractional), name, weight)
             for lattice, species, fractional, name, weight in zip(*columns, strict=True)
         ]
-        settings = [ScrambleSettings(**d[key]) for key in ("first", "later")]
-        return cls(prototypes, d["elements"], d["seed"], *settings, d["permutations"])
+        return cls(
+            prototypes,
+            d["elements"],
+            d["seed"],
+            first=ScrambleSettings(**d["first"]),
+            later=ScrambleSettings(**d["later"]),
+            permutations=d["permutations"],
+        )
 
     def _decorate(
         self, k: int, index: NDArray[np.int64], settings: ScrambleSettings, iteration: int
