@@ -68,7 +68,7 @@ class CandidateSpace(MSONable):
         self._numbers = _check_elements(self.elements)
         if not self.prototypes:
             raise ValueError("prototypes: the list is empty; use aflow_prototypes()")
-        known: list[Any] = list(permutations or [None] * len(self.prototypes))
+        known: list[Any] = permutations or [None for _ in self.prototypes]
         self.kinds = [DecorationKind.of(p, q) for p, q in zip(self.prototypes, known, strict=True)]
         for kind in self.kinds:
             if kind.n_kinds > len(self.elements):
