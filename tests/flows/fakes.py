@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from atomate2_alpot.select.makers import CommitteeSelector
-from atomate2_alpot.structures.makers import PrototypeProposer
-from atomate2_alpot.validate.makers import TestSetAssessor
 from jobflow import Flow, Job, Maker, job
 
 from atomate2_alpot.flows import ActiveLearningMaker, LoopSettings
@@ -22,6 +19,9 @@ from atomate2_alpot.schemas import (
     TrainingDoc,
 )
 from atomate2_alpot.select import DirectSampler, QueryByCommittee
+from atomate2_alpot.select.makers import CommitteeSelector
+from atomate2_alpot.structures.makers import PrototypeProposer
+from atomate2_alpot.validate.makers import TestSetAssessor
 
 
 def toy(seed: int) -> PotentialSpec:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,17 +10,21 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from atomate2_alpot.schemas.columns import Columns
+from atomate2_alpot.schemas.frame_arrays import (
+    Labels,
+    count_elements,
+    hash_frames,
+    label_columns,
+    ragged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from types import ModuleType
 
     from ase import Atoms
     from pymatgen.core import Structure
-
-POSITION_QUANTUM: float = 1e-8
-"""Å. Positions and cells are hashed in these steps: the precision of extended XYZ, so that
-``frame_id`` survives a trip through text, and far above the noise of a change of basis."""
 
 _FLOATS = pa.list_(pa.float64())
 
@@ -38,25 +40,6 @@ ORIGIN_COLUMNS: tuple[str, ...] = (
 """Where a frame comes from: reference method of its labels, prototype and index in the
 candidate space, ``frame_id`` of the frame it was derived from, ionic or MD step, uuid of the
 calculation, AL iteration that proposed it."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Reference values of a batch of S frames with ΣN atoms; NaN rows mean "no label".
-
-    Parameters
-    ----------
-    energy : array, shape (S,)
-        Total energies in eV.
-    forces : array, shape (ΣN, 3), optional
-        Forces in eV/Å.
-    stress : array, shape (S, 3, 3), optional
-        Stresses in eV/Å³, positive under tension.
-    """
-
-    energy: ArrayLike
-    forces: ArrayLike | None = None
-    stress: ArrayLike | None = None
 
 
 class Frames(Columns):
@@ -133,12 +116,12 @@ class Frames(Columns):
         check_origin(origin or {}, len(cell), ORIGIN_COLUMNS)
         offsets = np.concatenate([[0], np.cumsum(n_atoms)])
         columns: dict[str, Any] = {
-            "frame_id": _hash_frames(numbers, positions, cell, pbc_array, offsets),
-            "numbers": _ragged(numbers.astype(np.uint8), offsets, 1),
-            "positions": _ragged(positions, offsets, 3),
-            "cell": _ragged(cell, np.arange(len(cell) + 1), 9),
-            "pbc": _ragged(pbc_array, np.arange(len(cell) + 1), 3),
-            **(_label_columns(labels, offsets) if labels is not None else {}),
+            "frame_id": hash_frames(numbers, positions, cell, pbc_array, offsets),
+            "numbers": ragged(numbers.astype(np.uint8), offsets, 1),
+            "positions": ragged(positions, offsets, 3),
+            "cell": ragged(cell, np.arange(len(cell) + 1), 9),
+            "pbc": ragged(pbc_array, np.arange(len(cell) + 1), 3),
+            **(label_columns(labels, offsets) if labels is not None else {}),
             **(origin or {}),
         }
         return cls(
@@ -239,17 +222,11 @@ class Frames(Columns):
         ValueError
             If a frame holds an element that is not listed.
         """
-        from ase.data import atomic_numbers
-
         symbols = self.elements if elements is None else list(elements)
         missing = set(self.elements) - set(symbols)
         if missing:
             raise ValueError(f"frames contain {sorted(missing)}, not among elements {symbols}")
-        counts = np.zeros((len(self), len(symbols)))
-        lookup = np.zeros(119, np.int64)
-        lookup[[atomic_numbers[s] for s in symbols]] = np.arange(len(symbols))
-        np.add.at(counts, (self.frame_index, lookup[self.numbers]), 1.0)
-        return counts
+        return count_elements(self.numbers, self.frame_index, len(self), symbols)
 
     def split_atoms(self, values: NDArray[Any]) -> list[NDArray[Any]]:
         """Cut an array over atoms (first axis ΣN) into one view per frame."""
@@ -257,7 +234,7 @@ class Frames(Columns):
 
     def with_labels(self, labels: Labels) -> Self:
         """Return the same frames with these labels (see :class:`Labels`)."""
-        columns = _label_columns(labels, self.offsets)
+        columns = label_columns(labels, self.offsets)
         table = self._table
         for name in ("energy", "forces", "stress"):
             field = self.SCHEMA.field(name)
@@ -287,45 +264,33 @@ class Frames(Columns):
     @classmethod
     def from_ase(cls, atoms: Atoms | Sequence[Atoms], functional: str | None = None) -> Frames:
         """See :func:`atomate2_alpot.schemas.convert.frames_from_ase`."""
-        from atomate2_alpot.schemas.convert import frames_from_ase
-
-        return frames_from_ase(atoms, functional)
-
-    def to_ase(self) -> list[Atoms]:
-        """See :func:`atomate2_alpot.schemas.convert.frames_to_ase`."""
-        return list(self.iter_ase())
+        return _convert().frames_from_ase(atoms, functional)
 
     def iter_ase(self) -> Iterator[Atoms]:
-        """Yield one ASE ``Atoms`` per frame."""
-        from atomate2_alpot.schemas.convert import frames_to_ase
+        """See :func:`atomate2_alpot.schemas.convert.frames_to_ase`."""
+        return _convert().frames_to_ase(self)
 
-        return frames_to_ase(self)
+    def to_ase(self) -> list[Atoms]:
+        """Return one ASE ``Atoms`` per frame, labels in a ``SinglePointCalculator``."""
+        return list(self.iter_ase())
 
     @classmethod
     def from_structures(cls, structures: Structure | Sequence[Structure]) -> Frames:
         """See :func:`atomate2_alpot.schemas.convert.frames_from_structures`."""
-        from atomate2_alpot.schemas.convert import frames_from_structures
-
-        return frames_from_structures(structures)
+        return _convert().frames_from_structures(structures)
 
     def to_structures(self) -> list[Structure]:
         """Return one pymatgen ``Structure`` per frame."""
-        from atomate2_alpot.schemas.convert import frames_to_structures
-
-        return frames_to_structures(self)
+        return _convert().frames_to_structures(self)
 
     @classmethod
     def from_extxyz(cls, path: str | Path, functional: str | None = None) -> Frames:
         """Read an extended XYZ file (also gzipped) with its labels."""
-        from atomate2_alpot.schemas.convert import read_extxyz
-
-        return read_extxyz(path, functional)
+        return _convert().read_extxyz(path, functional)
 
     def to_extxyz(self, path: str | Path) -> None:
         """Write an extended XYZ file with ``REF_energy``, ``REF_forces``, ``REF_stress``."""
-        from atomate2_alpot.schemas.convert import write_extxyz
-
-        write_extxyz(self, path)
+        _convert().write_extxyz(self, path)
 
     def _flat(self, name: str, width: int) -> NDArray[Any]:
         """Flatten a list column to (rows, width), with NaN rows where the list is null."""
@@ -342,55 +307,8 @@ class Frames(Columns):
         return out
 
 
-def _ragged(
-    values: NDArray[Any], offsets: NDArray[np.int64], width: int, valid: NDArray[Any] | None = None
-) -> pa.ListArray:
-    """Wrap flat values as an Arrow list column; rows where ``valid`` is False are null."""
-    flat = np.ascontiguousarray(values).reshape(-1)
-    mask = None if valid is None else pa.array(~valid)
-    return pa.ListArray.from_arrays(
-        pa.array((offsets * width).astype(np.int32)), pa.array(flat), mask=mask
-    )
+def _convert() -> ModuleType:
+    """Import conversions where they are used: they need ASE and pymatgen."""
+    from atomate2_alpot.schemas import convert
 
-
-def _label_columns(labels: Labels, offsets: NDArray[np.int64]) -> dict[str, Any]:
-    from atomate2_alpot.schemas.validation import check_labels
-
-    energy, forces, stress = check_labels(labels, offsets)
-    has = np.asarray(np.isfinite(energy))
-    columns: dict[str, Any] = {"energy": pa.array(energy, mask=~has)}
-    if forces is not None:
-        valid = np.asarray(np.isfinite(forces[offsets[:-1]]).all(axis=1))
-        columns["forces"] = _ragged(forces, offsets, 3, valid)
-    if stress is not None:
-        valid = np.asarray(np.isfinite(stress).all(axis=(1, 2)))
-        columns["stress"] = _ragged(stress, np.arange(len(stress) + 1), 9, valid)
-    return columns
-
-
-def _hash_frames(
-    numbers: NDArray[np.int64],
-    positions: NDArray[np.float64],
-    cell: NDArray[np.float64],
-    pbc: NDArray[np.bool_],
-    offsets: NDArray[np.int64],
-) -> list[str]:
-    """Hash each frame over exact integers, so that the id is the same in every process.
-
-    Atoms are put in a canonical order first: codes that sort sites by species (VASP input sets
-    do) must not turn a frame into a new one.
-    """
-    steps = np.rint(positions / POSITION_QUANTUM).astype("<i8")
-    cells = np.rint(cell / POSITION_QUANTUM).astype("<i8")
-    owner = np.repeat(np.arange(len(cell)), np.diff(offsets))
-    order = np.lexsort((steps[:, 2], steps[:, 1], steps[:, 0], numbers, owner))
-    species, steps = numbers.astype("u1")[order], steps[order]
-    ids = []
-    for s in range(len(cell)):
-        atoms = slice(offsets[s], offsets[s + 1])
-        digest = hashlib.sha256(species[atoms].tobytes())
-        digest.update(cells[s].tobytes())
-        digest.update(pbc[s].tobytes())
-        digest.update(steps[atoms].tobytes())
-        ids.append(digest.hexdigest()[:32])
-    return ids
+    return convert

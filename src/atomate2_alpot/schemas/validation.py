@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from atomate2_alpot.schemas.frames import Labels
+    from atomate2_alpot.schemas.frame_arrays import Labels
 
 MAX_ATOMIC_NUMBER: int = 118
 
