@@ -10,7 +10,7 @@ from maggma.core import Store
 from pymatgen.core import Structure
 
 from atomate2_alpot.schemas import Frames, Labels
-from atomate2_alpot.schemas.frames import ORIGIN_COLUMNS
+from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS
 
 BLOCK: int = 1000
 

@@ -13,7 +13,7 @@ from atomate2_alpot.label.jobs import collect_batch, expand_labels, gather_label
 from atomate2_alpot.label.limits import LabelLimits
 from atomate2_alpot.label.parse import LabelTask
 from atomate2_alpot.schemas import Frames
-from atomate2_alpot.schemas.frames import ORIGIN_COLUMNS
+from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from atomate2_alpot.schemas.documents import (
     SelectionDoc,
     TrainingDoc,
 )
-from atomate2_alpot.schemas.frames import Frames, Labels
+from atomate2_alpot.schemas.frame_arrays import Labels
+from atomate2_alpot.schemas.frames import Frames
 from atomate2_alpot.schemas.potential import (
     Artifact,
     ArtifactError,

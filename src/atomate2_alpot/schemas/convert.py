@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from atomate2_alpot.schemas.frames import ORIGIN_COLUMNS, Frames, Labels
+from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS, Labels
+from atomate2_alpot.schemas.frames import Frames
 
 REF_ENERGY, REF_FORCES, REF_STRESS = "REF_energy", "REF_forces", "REF_stress"
 """Keys of labels in extended XYZ: those MACE trains on (stress 3×3, eV/Å³, ASE sign)."""

@@ -15,6 +15,20 @@ POSITION_QUANTUM: float = 1e-8
 ``frame_id`` survives a trip through text, and far above the noise of a change of basis."""
 
 
+ORIGIN_COLUMNS: tuple[str, ...] = (
+    "functional",
+    "prototype",
+    "candidate",
+    "parent",
+    "step",
+    "task_uuid",
+    "iteration",
+)
+"""Where a frame comes from: reference method of its labels, prototype and index in the
+candidate space, ``frame_id`` of the frame it was derived from, ionic or MD step, uuid of the
+calculation, AL iteration that proposed it."""
+
+
 @dataclass(frozen=True)
 class Labels:
     """Reference values of a batch of S frames with ΣN atoms; NaN rows mean "no label".

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from atomate2_alpot.schemas.columns import Columns
 from atomate2_alpot.schemas.frame_arrays import (
+    ORIGIN_COLUMNS,
     Labels,
     count_elements,
     hash_frames,
@@ -27,19 +28,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 _FLOATS = pa.list_(pa.float64())
-
-ORIGIN_COLUMNS: tuple[str, ...] = (
-    "functional",
-    "prototype",
-    "candidate",
-    "parent",
-    "step",
-    "task_uuid",
-    "iteration",
-)
-"""Where a frame comes from: reference method of its labels, prototype and index in the
-candidate space, ``frame_id`` of the frame it was derived from, ionic or MD step, uuid of the
-calculation, AL iteration that proposed it."""
 
 
 class Frames(Columns):
@@ -234,11 +222,9 @@ class Frames(Columns):
 
     def with_labels(self, labels: Labels) -> Self:
         """Return the same frames with these labels (see :class:`Labels`)."""
-        columns = label_columns(labels, self.offsets)
-        table = self._table
+        columns, table = label_columns(labels, self.offsets), self._table
         for name in ("energy", "forces", "stress"):
-            field = self.SCHEMA.field(name)
-            values = columns.get(name)
+            field, values = self.SCHEMA.field(name), columns.get(name)
             array = (
                 pa.nulls(len(self), field.type)
                 if values is None
