@@ -1,0 +1,105 @@
+"""MACE, really trained: for seconds, on labels of an analytic potential."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from jobflow import Flow, job, run_locally
+from monty.json import MontyDecoder
+
+from atomate2_alpot.potentials import load_predictor
+from atomate2_alpot.schemas import Frames, Labels, PotentialSpec
+from atomate2_alpot.testing import ToyPotential
+from atomate2_alpot.train import MaceSettings, MaceTrainer, TrainingError, fit_e0s
+from atomate2_alpot.train.mace import MaceRun, train_mace
+
+TINY = MaceSettings(
+    num_channels=4,
+    correlation=1,
+    max_ell=1,
+    num_interactions=1,
+    r_max=4.0,
+    max_num_epochs=3,
+    eval_interval=1,
+)
+
+
+def toy_frames(n: int, seed: int = 0) -> Frames:
+    rng = np.random.default_rng(seed)
+    frames = []
+    for _ in range(n):
+        cell = np.eye(3) * 3.2 + rng.normal(0, 0.15, (3, 3))
+        numbers = rng.choice([13, 28], 2)
+        frames.append(
+            Frames.from_arrays(numbers, np.array([[0, 0, 0], [0.5] * 3]) @ cell, [cell], [2])
+        )
+    batch = Frames.concat(frames)
+    labels = ToyPotential(5).predict(batch)
+    return batch.with_labels(Labels(labels.energy, labels.forces, labels.stress))
+
+
+def run_of(frames: Frames, **update) -> MaceRun:
+    options = {"settings": TINY, "e0s": fit_e0s(frames), "seed": 1, "name": "tiny", **update}
+    return MaceRun(train=frames[:16], valid=frames[16:], **options)
+
+
+@pytest.mark.slow
+def test_training_gives_a_model_and_a_history(tmp_path):
+    frames = toy_frames(20)
+    model, epochs = train_mace(run_of(frames), tmp_path)
+    assert epochs.column("epoch").tolist() == [0, 1, 2]
+    assert np.isfinite(epochs.column("stress_mae")).all()
+    prediction = load_predictor(PotentialSpec(backend="mace", name=str(model))).predict(frames)
+    assert np.isfinite(prediction.energy).all()
+
+
+@pytest.mark.slow
+def test_failure_ends_early_with_maces_own_words(tmp_path):
+    settings = TINY.model_copy(
+        update={"extra": {"foundation_head": "nowhere", "config_type_weights": "{"}}
+    )
+    with pytest.raises(
+        TrainingError, match=r"training of tiny failed \(exit code .*Full log: .*tiny.log"
+    ):
+        train_mace(run_of(toy_frames(20), settings=settings), tmp_path)
+
+
+def test_missing_e0_is_named_before_anything_runs(tmp_path):
+    with pytest.raises(TrainingError, match=r"e0s: no value for \['Ni'\] of the train set of tiny"):
+        train_mace(run_of(toy_frames(20), e0s={"Al": 0.0}), tmp_path)
+
+
+@job(data=[Frames])
+def dataset(n: int, seed: int):
+    return toy_frames(n, seed)
+
+
+@pytest.mark.slow
+def test_two_iterations_keep_splits_and_take_up_weights(job_store):
+    trainer = MaceTrainer(settings=TINY, n_members=2, start_from="previous", functional="toy")
+    one, two = dataset(20, 0), dataset(12, 1)
+    first = trainer.make([one.output], 1)
+    second = trainer.make([one.output, two.output], 2, previous=first.output)
+    run_locally(
+        Flow([one, two, first, second]),
+        store=job_store,
+        log=False,
+        raise_immediately=True,
+        create_folders=True,
+    )
+    decode = MontyDecoder().process_decoded
+    before, after = (
+        decode(job_store.get_output(f.output.uuid, load=True)) for f in (first, second)
+    )
+    kept = {(r["frame_id"], r["member"]): r["split"] for r in before.splits.table.to_pylist()}
+    now = {(r["frame_id"], r["member"]): r["split"] for r in after.splits.table.to_pylist()}
+    assert len(now) == 2 * 32
+    assert {k: now[k] for k in kept} == kept
+    assert [m.started_from for m in before.members] == [None, None]
+    assert [m.started_from for m in after.members] == [s.label for s in before.committee.members]
+    assert after.committee.members[0].functional == "toy"
+    assert before.members[0].spec.artifact.sha256 != before.members[1].spec.artifact.sha256
+    assert set(after.committee.references[0]) == {"Al", "Ni"}
+    member = after.members[0]
+    assert member.n_train + member.n_valid + member.n_test == 32
+    assert set(member.metrics) >= {"energy_mae", "forces_mae"}
