@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -84,5 +86,6 @@ def load(spec: PotentialSpec) -> CHGNetPredictor:
     name = spec.name or "0.3.0"
     if name not in MODELS:
         raise PotentialError(f"chgnet model {name!r}: the wheel ships {MODELS}")
-    model = CHGNet.load(model_name=name, use_device=torch_device(), verbose=False)
+    with redirect_stdout(StringIO()):  # it greets whatever `verbose` says
+        model = CHGNet.load(model_name=name, use_device=torch_device(), verbose=False)
     return CHGNetPredictor(model, **spec.kwargs)

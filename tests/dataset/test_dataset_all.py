@@ -1,0 +1,250 @@
+"""Stores, blobs, label documents, queries and exports."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobflow import job, run_locally
+
+from atomate2_alpot.dataset import (
+    BlobError,
+    FileBlobStore,
+    LabelStore,
+    StoreError,
+    embedded_stores,
+    export_frames,
+    label_documents,
+    mongo_stores,
+    sync_labels,
+)
+from atomate2_alpot.dataset.query import build_criteria
+from atomate2_alpot.schemas import BLOBS, Frames, LabelBatchDoc, LabelFailure, Labels
+from atomate2_alpot.units import EV_PER_A3_TO_GPA
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def labelled(n: int = 4, seed: int = 0) -> Frames:
+    rng = np.random.default_rng(seed)
+    stress = rng.normal(size=(n, 3, 3)) * 0.1
+    return Frames.from_arrays(
+        rng.choice([13, 28, 8], 2 * n),
+        rng.normal(size=(2 * n, 3)),
+        np.repeat(np.eye(3)[None] * 4, n, axis=0),
+        [2] * n,
+        labels=Labels(
+            rng.normal(size=n) * 5,
+            rng.normal(size=(2 * n, 3)),
+            (stress + stress.transpose(0, 2, 1)) / 2,
+        ),
+        origin={
+            "functional": ["r2SCAN"] * n,
+            "prototype": ["B2"] * n,
+            "iteration": [1] * n,
+            "task_uuid": [f"task-{seed}-{i}" for i in range(n)],
+        },
+    )
+
+
+def batch(frames: Frames, failed: tuple[str, ...] = (), iteration: int = 1) -> LabelBatchDoc:
+    failures = [
+        LabelFailure(
+            frame_id=i,
+            reason="no task document",
+            detail="see log",
+            task_uuid=f"job-{i}",
+            formula="Al2",
+        )
+        for i in failed
+    ]
+    return LabelBatchDoc(
+        n_requested=len(frames) + len(failed),
+        n_labelled=len(frames),
+        functional="r2SCAN",
+        surrogate="chgnet:r2scan",
+        iteration=iteration,
+        campaign_id="c1",
+        frames=frames,
+        failures=failures,
+    )
+
+
+@job(data=BLOBS)
+def gather(n: int, seed: int, failed: list[str]):
+    return batch(labelled(n, seed), tuple(failed))
+
+
+def run_gather(stores, n=4, seed=0, failed=(), stage="label"):
+    made = gather(n, seed, list(failed))
+    made.name = "gather labels"
+    made.update_metadata({"campaign_id": "c1", "stage": stage, "iteration": 1})
+    run_locally(made, store=stores.jobs, log=False, raise_immediately=True)
+    return made
+
+
+@pytest.fixture
+def stores(tmp_path):
+    found = embedded_stores(tmp_path / "run")
+    found.connect()
+    return found
+
+
+# --- blobs -------------------------------------------------------------------------------
+
+
+def test_blobs_are_found_by_uuid_after_a_restart(tmp_path):
+    store = FileBlobStore(str(tmp_path / "blobs"))
+    store.connect()
+    store.update([{"blob_uuid": u, "data": {"x": [1, 2, u]}} for u in "abc"], key="blob_uuid")
+    again = FileBlobStore.from_dict(store.as_dict())
+    again.connect()
+    assert again.count() == 3
+    assert [d["data"]["x"][2] for d in again.query({"blob_uuid": {"$in": ["c", "a"]}})] == [
+        "c",
+        "a",
+    ]
+    assert again.query_one({"blob_uuid": "b"}) == {"blob_uuid": "b", "data": {"x": [1, 2, "b"]}}
+    again.remove_docs({"blob_uuid": "b"})
+    assert again.distinct("blob_uuid") == ["a", "c"]
+
+
+def test_missing_and_corrupted_blobs_are_named(tmp_path):
+    store = FileBlobStore(str(tmp_path))
+    store.connect()
+    with pytest.raises(BlobError, match=r"blob lost is missing .*lost.json.z"):
+        store.query_one({"blob_uuid": "lost"})
+    store.update({"blob_uuid": "rotten", "data": 1})
+    (tmp_path / "rotten.json.z").write_bytes(b"not zlib")
+    with pytest.raises(BlobError, match="blob rotten is corrupted"):
+        store.query_one({"blob_uuid": "rotten"})
+    with pytest.raises(ValueError, match="looked up by 'blob_uuid'"):
+        list(store.query({"job_uuid": "x"}))
+
+
+# --- labels ------------------------------------------------------------------------------
+
+
+def test_label_documents_hold_what_people_query():
+    frames = labelled(3)
+    documents = list(label_documents(batch(frames, ("f1",)), errors={"job-f1": "ZHEGV failed"}))
+    assert len(documents) == 4
+    doc, structure = documents[1], frames.to_structures()[1]
+    assert doc.frame_id == frames.frame_id[1]
+    assert doc.energy_per_atom == pytest.approx(frames.energy[1] / 2)
+    assert doc.max_force == pytest.approx(np.linalg.norm(frames.forces[2:4], axis=1).max())
+    assert doc.pressure == pytest.approx(-np.trace(frames.stress[1]) / 3)
+    assert doc.chemsys == structure.chemical_system
+    assert (doc.functional, doc.surrogate, doc.task_uuid) == ("r2SCAN", "chgnet:r2scan", "task-0-1")
+    failed = documents[3]
+    assert (failed.state, failed.reason, failed.detail) == (
+        "failed",
+        "no task document",
+        "ZHEGV failed",
+    )
+
+
+def test_sync_writes_each_label_once_and_success_wins(stores):
+    frames = labelled(4)
+    run_gather(stores, failed=("unlucky", frames.frame_id[0]), seed=1)
+    assert sync_labels(stores.jobs, stores.labels) == {"successful": 4, "failed": 2}
+    run_gather(stores, seed=0)  # the one that failed before is labelled now
+    assert sync_labels(stores.jobs, stores.labels) == {"successful": 4, "failed": 0}
+    assert sync_labels(stores.jobs, stores.labels) == {"successful": 0, "failed": 0}
+    assert stores.labels.count({}) == 9
+    assert stores.labels.count({"state": "failed"}) == 1
+    run_gather(stores, seed=2, failed=(frames.frame_id[1],))  # fails later: stays successful
+    sync_labels(stores.jobs, stores.labels)
+    assert stores.labels.query_one({"frame_id": frames.frame_id[1]})["state"] == "successful"
+
+
+def test_query_returns_the_frames_that_were_labelled(stores):
+    run_gather(stores, n=7, seed=3)
+    run_gather(stores, n=2, seed=4, stage="test")
+    sync_labels(stores.jobs, stores.labels)
+    labels = LabelStore(stores.labels)
+    expected = labelled(7, 3)
+    found = labels.query(stage="label")
+    order = [found.frame_id.index(i) for i in expected.frame_id]
+    found = found.take(order)
+    np.testing.assert_allclose(found.energy, expected.energy)
+    np.testing.assert_allclose(found.forces, expected.forces)
+    np.testing.assert_allclose(found.stress, expected.stress)
+    assert [len(b) for b in labels.iter_frames(block=4)] == [4, 4, 1]
+    with_nickel = labels.query(elements=["Ni"], stage="label")
+    assert set(with_nickel.frame_id) == {
+        i
+        for i, z in zip(expected.frame_id, expected.split_atoms(expected.numbers), strict=True)
+        if 28 in z
+    }
+    bound = float(
+        np.median([np.linalg.norm(f, axis=1).max() for f in expected.split_atoms(expected.forces)])
+    )
+    assert len(labels.query(stage="label", max_force=bound)) == 4
+
+
+def test_filters_are_mongo_criteria_and_unknown_ones_refused():
+    assert build_criteria(elements=["Al"], chemsys="Ni-Al", max_force=1.0, iteration=2) == {
+        "elements": {"$all": ["Al"]},
+        "chemsys": "Al-Ni",
+        "max_force": {"$lte": 1.0},
+        "iteration": 2,
+    }
+    with pytest.raises(TypeError, match="element"):
+        build_criteria(element="Al")
+
+
+# --- exports -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.parquet", "a.json", "a.json.gz"])
+def test_export_is_read_back_and_has_a_card(tmp_path, name):
+    frames = labelled(5)
+    path = export_frames(frames, tmp_path / "sub" / name, surrogate="chgnet:r2scan")
+    card = json.loads((path.parent / (name + ".card.json")).read_text())
+    assert card["n_frames"] == 5
+    assert card["labels"].startswith("SURROGATE: chgnet:r2scan")
+    if name.endswith("xyz"):
+        again = Frames.from_extxyz(path)
+        assert again.frame_id == frames.frame_id
+        np.testing.assert_allclose(again.stress, frames.stress, atol=1e-7)
+    elif name.endswith("parquet"):
+        assert Frames.from_parquet(path) == frames
+    else:
+        data = path.read_bytes()
+        records = json.loads(gzip.decompress(data) if name.endswith("gz") else data)
+        assert [r["matpes_id"] for r in records] == frames.frame_id
+        # kBar with VASP's sign: positive under compression
+        xx_gpa = -frames.stress[2][0, 0] * EV_PER_A3_TO_GPA
+        assert records[2]["stress"][0] == pytest.approx(10 * xx_gpa)
+        assert records[2]["forces"] == frames.forces[4:6].tolist()
+
+
+def test_wrong_exports_are_named(tmp_path):
+    with pytest.raises(ValueError, match="nothing to export"):
+        export_frames(Frames.empty(), tmp_path / "a.xyz")
+    with pytest.raises(ValueError, match=r"suffix '.csv'"):
+        export_frames(labelled(), tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="format 'vasp'"):
+        export_frames(labelled(), tmp_path / "a.xyz", kind="vasp")
+
+
+# --- servers -----------------------------------------------------------------------------
+
+
+def test_store_that_is_down_is_named_without_its_password():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stores = mongo_stores(f"mongodb://user:hunter2@127.0.0.1:{port}/", "campaigns")
+    with pytest.raises(
+        StoreError, match=r"MongoDB:campaigns does not answer.*Is the server running"
+    ) as caught:
+        stores.connect()
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
