@@ -68,9 +68,8 @@ def main() -> None:
         single = (time.perf_counter() - start) / N
     print(f"{N} cells of 6 atoms{'':12}{'ms per frame':>14}")
     print(f"{'ASE calculator, one by one':30}{1e3 * single:14.2f}")
-    print(
-        f"{'our predictor, in batches':30}{1e3 * batched:14.2f}   {single / batched:.1f} times faster"
-    )
+    ratio = f"{single / batched:.1f} times faster"
+    print(f"{'our predictor, in batches':30}{1e3 * batched:14.2f}   {ratio}")
 
 
 if __name__ == "__main__":

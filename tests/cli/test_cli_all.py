@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -230,3 +232,24 @@ def test_doctor_says_what_is_missing(tmp_path):
     assert bad.returncode == 1
     assert "PMG_VASP_PSP_DIR" in bad.stdout
     assert "9.9" in bad.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_a_word_and_the_same_command_continues(tmp_path):
+    config, folder = write(tmp_path / "toy.yaml"), tmp_path / "run"
+    command = [sys.executable, "-W", "ignore", "-m", "atomate2_alpot.cli.main", "run", str(config)]
+    command += ["--run-dir", str(folder)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("journal/*.json"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again to continue" in errors
+    assert "Traceback" not in errors
+    again = alpot("run", config, "--run-dir", folder)
+    assert again.returncode == 0, again.stderr
+    assert "max iterations" in again.stdout

@@ -200,3 +200,51 @@ def test_missing_step_is_named(step):
     setattr(maker, step, None)
     with pytest.raises(ValueError, match=f"{step} is not set"):
         maker.make()
+
+
+@pytest.fixture(scope="module")
+def grown_flows(tmp_path_factory):
+    """All flows that a campaign of two iterations asked for, as its journal kept them."""
+    import json
+
+    from jobflow import JobStore
+    from maggma.stores import MemoryStore
+    from monty.json import MontyDecoder as Decoder
+
+    folder = tmp_path_factory.mktemp("run")
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    maker = small_loop()
+    assert run_embedded(maker.make, folder, store).completed
+    entries = [
+        json.loads(path.read_text(), cls=Decoder) for path in (folder / "journal").glob("*.json")
+    ]
+    return [e["replace"] for e in entries if isinstance(e, dict) and e.get("replace")]
+
+
+def test_replacing_flows_refer_to_nothing_outside_themselves(grown_flows):
+    from jobflow.core.flow import get_flow
+
+    assert len(grown_flows) >= 3 * 2 + 2  # three replacements an iteration, and the first labels
+    for flow in grown_flows:
+        get_flow(flow, allow_external_references=False)  # what FireWorks does with each
+
+
+def test_fireworks_takes_every_flow_of_a_campaign(grown_flows):
+    from jobflow.managers.fireworks import flow_to_workflow
+
+    for flow in [small_loop().make(), *grown_flows]:
+        workflow = flow_to_workflow(flow)
+        assert len(workflow.fws) == len(list(flow.iterflow()))
+    tolerant = [fw for fw in workflow.fws if fw.name in ("label batch", "gather labels")]
+    assert all(fw.spec["_allow_fizzled_parents"] for fw in tolerant)
+
+
+def test_expanding_jobs_do_not_pass_their_worker_on(grown_flows):
+    expanding = {"label", "start loop", "check selection", "check labels", "decide"}
+    seen = set()
+    for flow in [small_loop().make(), *grown_flows]:
+        for item, _ in flow.iterflow():
+            if item.name in expanding:
+                seen.add(item.name)
+                assert item.config.pass_manager_config is False, item.name
+    assert seen == expanding
