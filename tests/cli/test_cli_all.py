@@ -180,7 +180,7 @@ def test_help_and_version_and_config():
         (("run", "nowhere.yaml"), "error: config nowhere.yaml"),
         (("status", "--run-dir", "nowhere"), "nowhere holds no run"),
         (("frobnicate",), "No such command"),
-        (("query", "--iteration", "x"), "Invalid value"),
+        (("query", "--iteration", "x"), "valid integer"),
     ],
 )
 def test_bad_input_ends_with_two_and_one_message(arguments, message):

@@ -152,12 +152,9 @@ def test_a_hundred_thousand_frames_stay_below_a_kilobyte_each(rng):
 
 
 def test_stress_has_ases_sign_and_order():
-    atoms = Atoms(
-        "Cu4", scaled_positions=[[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0.03]]
-    )
-    atoms.set_cell(
-        np.eye(3) * 3.4 + np.array([[0, 0.1, 0], [0, 0, 0.2], [0, 0, 0]]), scale_atoms=True
-    )
+    cell = np.eye(3) * 3.4 + np.array([[0, 0.1, 0], [0, 0, 0.2], [0, 0, 0]])
+    sites = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0.03]]
+    atoms = Atoms("Cu4", scaled_positions=sites, cell=cell)
     atoms.pbc = True
     atoms.calc = EMT()
     atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()

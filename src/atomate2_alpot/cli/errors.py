@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import click
-
 OK, FAILED, BAD_INPUT = 0, 1, 2
 
 URI_CREDENTIALS = re.compile(r"(mongodb(?:\+srv)?://)[^@\s/]+@")
@@ -17,8 +15,9 @@ class RunFailedError(RuntimeError):
 
 def explain(error: Exception) -> tuple[str, int]:
     """Return the message of an error, without credentials, and the exit code."""
-    if isinstance(error, click.ClickException):
-        return error.format_message(), BAD_INPUT
+    usage = getattr(error, "format_message", None)  # typer may bring a click of its own
+    if usage is not None:
+        return usage(), BAD_INPUT
     text = URI_CREDENTIALS.sub(r"\1***@", str(error)) or type(error).__name__
     known = isinstance(error, ValueError | FileNotFoundError)
     if isinstance(error, RunFailedError) or not known:

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 app = typer.Typer(
@@ -138,7 +137,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         app(standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):  # click turns the first into the second
+    except (KeyboardInterrupt, typer.Abort):  # click turns the first into the second
         typer.echo("\ninterrupted; run the same command again to continue", err=True)
         sys.exit(130)
     except (typer.Exit, SystemExit) as stop:
