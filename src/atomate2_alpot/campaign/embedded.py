@@ -11,13 +11,12 @@ import fcntl
 import logging
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
 from jobflow import Flow, Job, JobStore, OnMissing
-from monty.os import cd
 
 from atomate2_alpot.campaign.journal import Entry, Journal, job_folder_name
 
@@ -166,7 +165,7 @@ class _Runner:
         folder.mkdir(parents=True, exist_ok=True)
         start = perf_counter()
         try:
-            with cd(str(folder)):
+            with chdir(folder):
                 response = job.run(store=self.store)
             entry = Entry.of_response(job, response, perf_counter() - start)
         except Exception:

@@ -120,6 +120,7 @@ def _log_to(console: Console, run_dir: Path) -> None:
     for handler in list(ours.handlers):
         ours.removeHandler(handler)
     ours.addHandler(RichHandler(console=console, show_path=False, show_level=False))
+    logging.captureWarnings(capture=True)
     kept = logging.FileHandler(run_dir / "run.log")
     kept.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root.addHandler(kept)
