@@ -90,7 +90,7 @@ def test_demo_and_example_are_valid():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("n_test: 130", "n_tets: 130"), r"propose.n_tets: unknown key; did you mean 'n_test'"),
+        (("n_test: 200", "n_tets: 200"), r"propose.n_tets: unknown key; did you mean 'n_test'"),
         (
             ("forces: 0.05", "forces: 100 meV/Å"),
             r"select.criterion.forces: '100 meV/Å' carries a unit",

@@ -10,7 +10,7 @@ from monty.json import MontyDecoder
 from atomate2_alpot.campaign import run_embedded
 from atomate2_alpot.flows import ActiveLearningMaker, LoopSettings
 from atomate2_alpot.flows.stopping import decide_status
-from atomate2_alpot.schemas import Frames, IterationDoc, SelectionDoc
+from atomate2_alpot.schemas import IterationDoc, SelectionDoc
 
 
 def outputs(store, name: str) -> list:
@@ -83,10 +83,8 @@ def test_no_frame_is_selected_twice_or_from_the_test_set(finished):
     assert all(isinstance(s, SelectionDoc) for s in selections)
     chosen = [i for s in selections for i in s.frames.frame_id]
     assert len(set(chosen)) == 12
-    test = MontyDecoder().process_decoded(
-        store.query_one({"name": "propose test set"}, load=True)["output"]
-    )
-    assert isinstance(test, Frames)
+    (held_out,) = outputs(store, "hold out: select")
+    test = held_out.frames
     assert not set(chosen) & set(test.frame_id)
 
 

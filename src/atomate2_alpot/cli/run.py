@@ -18,7 +18,7 @@ from atomate2_alpot.cli.build import build_maker, build_stores
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.errors import RunFailedError
 from atomate2_alpot.cli.loading import ConfigError, read_config, readable_secrets
-from atomate2_alpot.cli.show import print_iterations, report_of
+from atomate2_alpot.cli.show import make_console, print_iterations, report_of
 from atomate2_alpot.dataset import Stores, iteration_documents, sync_labels
 from atomate2_alpot.dataset.labels import GATHER
 from atomate2_alpot.schemas.files import write_atomic
@@ -43,7 +43,7 @@ def run_campaign(config_path: Path, run_dir: Path) -> None:
     RunFailedError
         If the campaign could not go on; what it has is kept.
     """
-    console = Console(highlight=False)
+    console = make_console()
     config = read_config(config_path)
     if readable_secrets(config_path):
         console.print(

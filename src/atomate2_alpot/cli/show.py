@@ -51,9 +51,15 @@ def open_run(run_dir: Path) -> Stores:
     return stores
 
 
+def make_console() -> Console:
+    """Return a console that does not squeeze tables where there is no terminal to fit."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
 def show_status(run_dir: Path) -> None:
     """Print the iterations of a run."""
-    console = Console(highlight=False)
+    console = make_console()
     documents = iteration_documents(open_run(run_dir).jobs)
     if not documents:
         console.print("no iteration has finished yet")
@@ -90,7 +96,7 @@ def show_labels(
     run_dir: Path, criteria: str, filters: dict[str, Any], limit: int, form: str
 ) -> None:
     """Print label documents as a table, as JSON lines, or their number."""
-    console = Console(highlight=False)
+    console = make_console()
     labels = LabelStore(open_run(run_dir).labels)
     merged = {**build_criteria(**filters), **_json(criteria)}
     if form == "count":

@@ -44,6 +44,10 @@ class Selector(Protocol):
         """Make the flow whose output is a ``SelectionDoc`` of at most ``budget`` frames."""
         ...
 
+    def hold_out(self, shard: Shard, committee: OutputReference) -> Flow:
+        """Make the flow whose output is a ``SelectionDoc`` of the fixed test set."""
+        ...
+
 
 class Labeller(Protocol):
     """Labels frames."""

@@ -16,8 +16,6 @@ from atomate2_alpot.flows.stopping import RUNNING, decide_status
 from atomate2_alpot.schemas import (
     BLOBS,
     AssessmentDoc,
-    CandidateSource,
-    Frames,
     IterationDoc,
     LabelBatchDoc,
     SelectionDoc,
@@ -39,12 +37,6 @@ def carry(pointers: dict[str, Pointer | list[Pointer] | None]) -> dict[str, Any]
         else (target.reference() if target is not None else None)
         for name, target in pointers.items()
     }
-
-
-@job(data=BLOBS)
-def propose_test_set(source: CandidateSource, start: int, stop: int) -> Frames:
-    """Build the candidates of the fixed test set."""
-    return source.propose(start, stop, iteration=0).unique()
 
 
 @job(config=EXPANDING)

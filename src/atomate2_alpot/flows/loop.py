@@ -15,7 +15,6 @@ from atomate2_alpot.flows.jobs import (
     check_labels,
     check_selection,
     decide,
-    propose_test_set,
     record_iteration,
     start_loop,
 )
@@ -77,9 +76,11 @@ class ActiveLearningMaker(Maker):
         pool = self.proposer.make()  # type: ignore[union-attr]
         prepare = prepare_committee(self._committee_doc(), list(self.proposer.elements))  # type: ignore[union-attr]
         prepare.name = "prepare committee"
-        test = propose_test_set(**self.proposer.test_shard(pool.output))  # type: ignore[union-attr]
-        test.name = "propose test set"
-        test_labels = self.labeller.make(test.output, iteration=0)  # type: ignore[union-attr]
+        shard = self.proposer.test_shard(pool.output)  # type: ignore[union-attr]
+        test = self.selector.hold_out(shard, prepare.output.committee)  # type: ignore[union-attr]
+        for item in test.jobs:
+            item.name = f"hold out: {item.name}"
+        test_labels = self.labeller.make(test.output.frames, iteration=0)  # type: ignore[union-attr]
         jobs: list[Job | Flow] = [pool, prepare, test, test_labels]
         dataset, n_crystals = [], 0
         if self.loop.label_crystals:

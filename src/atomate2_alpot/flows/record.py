@@ -87,7 +87,7 @@ def describe_iteration(
             "select": selection.seed,
             **({f"train_{m.member}": m.seed for m in training.members} if training else {}),
         },
-        timings=_timings(selection, labels, training, assessment),
+        timings=_timings(selection, training, assessment),
         versions=package_versions(),
     )
 
@@ -117,13 +117,10 @@ def _counts(
 
 def _timings(
     selection: SelectionDoc,
-    labels: LabelBatchDoc | None,
     training: TrainingDoc | None,
     assessment: AssessmentDoc | None,
 ) -> dict[str, float]:
     timings = dict(selection.seconds)
-    if labels:
-        timings["label"] = labels.seconds
     if training:
         timings["train"] = sum(m.seconds for m in training.members)
     if assessment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +82,27 @@ class CommitteeSelector(Maker):
         pick = select([j.output for j in gathered], self.criterion, self.sampler, exclude, choice)
         pick.name = "select"
         return Flow([*jobs, pick], output=pick.output, name=self.name)
+
+    def hold_out(self, shard: Shard, committee: CommitteeDoc | OutputReference) -> Flow:
+        """Make the flow that keeps a shard's physical candidates, agreed on or not.
+
+        What the criterion would reject as unphysical is never labelled in the loop either, so
+        errors on it would say nothing of what the committee is for.
+
+        Parameters
+        ----------
+        shard : Shard
+            Screening must never reach it.
+        committee : CommitteeDoc or reference to one
+
+        Returns
+        -------
+        Flow
+            Its output is a ``SelectionDoc`` of iteration 0.
+        """
+        every = self.criterion.model_copy(update=dict.fromkeys(self.criterion.thresholds, 1e-12))
+        keep = dataclasses.replace(self, criterion=every, sampler=RandomSampler())
+        return keep.make([shard], committee, [], 0, shard["stop"] - shard["start"])
 
     def _screen(self, shard: Shard, start: int, committee: Any, iteration: int) -> Job:
         stop = min(start + self.chunk_size, shard["stop"])

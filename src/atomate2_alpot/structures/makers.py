@@ -44,7 +44,8 @@ class PrototypeProposer(Maker):
     candidates_per_iteration : int
         Candidates each iteration screens; never the same twice.
     n_test : int
-        Candidates at the head of the order that are held out as the fixed test set.
+        Candidates at the head of the order that are held out; the physical ones among them are
+        the fixed test set.
     seed : int
         Seed of the space.
     first, later : ScrambleSettings
