@@ -55,12 +55,9 @@ def test_training_gives_a_model_and_a_history(tmp_path):
 
 @pytest.mark.slow
 def test_failure_ends_early_with_maces_own_words(tmp_path):
-    settings = TINY.model_copy(
-        update={"extra": {"foundation_head": "nowhere", "config_type_weights": "{"}}
-    )
-    with pytest.raises(
-        TrainingError, match=r"training of tiny failed \(exit code .*Full log: .*tiny.log"
-    ):
+    settings = TINY.model_copy(update={"extra": {"optimizer": "nonsense"}})
+    said = r"training of tiny failed \(exit code 2\): .*invalid choice: 'nonsense'.*tiny.log"
+    with pytest.raises(TrainingError, match=said):
         train_mace(run_of(toy_frames(20), settings=settings), tmp_path)
 
 

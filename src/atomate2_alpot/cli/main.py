@@ -18,6 +18,8 @@ app = typer.Typer(
 
 RunDir = Annotated[Path, typer.Option("--run-dir", "-d", help="Folder of the run.")]
 DEFAULT_RUN = Path("alpot-run")
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 
 @app.callback(invoke_without_command=True)
@@ -134,20 +136,18 @@ def main() -> None:
     """Run the command; errors end as one message and an exit code."""
     from atomate2_alpot.cli.errors import explain
 
-    debug = "--debug" in sys.argv
     try:
-        app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):  # click turns the first into the second
-        typer.echo("\ninterrupted; run the same command again to continue", err=True)
-        sys.exit(130)
-    except (typer.Exit, SystemExit) as stop:
-        sys.exit(getattr(stop, "exit_code", getattr(stop, "code", 0)))
+        code = app(standalone_mode=False)  # what a command raised as Exit comes back as its code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except Exception as error:
-        if debug:
+        if "--debug" in sys.argv:
             raise
         message, code = explain(error)
         typer.echo(f"error: {message}", err=True)
-        sys.exit(code)
+    if code == INTERRUPTED:
+        typer.echo("\ninterrupted; run the same command again to continue", err=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

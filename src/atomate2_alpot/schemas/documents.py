@@ -13,7 +13,7 @@ from pydantic import Field
 
 from atomate2_alpot.schemas.base import Document
 from atomate2_alpot.schemas.frames import Frames
-from atomate2_alpot.schemas.potential import CommitteeDoc
+from atomate2_alpot.schemas.potential import CommitteeDoc, PotentialSpec
 from atomate2_alpot.schemas.tables import (
     EpochTable,
     MapTable,
@@ -143,7 +143,7 @@ class MemberTrainingDoc(Document):
     e0_source: str
     epochs: EpochTable
     metrics: dict[str, float] = Field(description="On the member's own test split (units.METRICS).")
-    spec: Any = Field(description="PotentialSpec with the weights as artifact.")
+    spec: PotentialSpec = Field(description="The trained potential, weights as artifact.")
     seconds: float
     started_from: str | None = Field(None, description="Weights fine-tuned from, if any.")
 
