@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -24,6 +25,15 @@ def job_store() -> JobStore:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20251012)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _never_in_the_repository(tmp_path_factory):
+    """Start in a temporary folder: fixtures of modules run Makers, which write where they stand."""
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("session"))
+    yield
+    os.chdir(here)
 
 
 @pytest.fixture(autouse=True)
