@@ -78,7 +78,7 @@ def build_criteria(**filters: Any) -> dict[str, Any]:
     chemsys : str
         Frames of exactly these elements, for example "Al-Ni".
     max_force : float
-        Largest |F| in eV/Å.
+        Largest force on an atom, eV/Å.
     functional, campaign_id, stage, iteration, state
         Compared as they are; stage is "label" (chosen by the loop), "test" (held out) or
         "prepare" (elemental crystals).

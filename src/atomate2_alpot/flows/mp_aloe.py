@@ -43,6 +43,8 @@ class MPAloeMaker(ActiveLearningMaker):
     seed : int
         Seed of every random choice.
 
+    Notes
+    -----
     Other fields are those of :class:`ActiveLearningMaker`.
     """
 

@@ -69,7 +69,7 @@ def pairwise_disagreement(prediction: CommitteePrediction) -> Disagreement:
     """Return the spread that MP-ALOE's published code computes (METHODS.md §1).
 
     - energy: std of the formation energy per atom over members, as in the paper;
-    - forces: mean over pairs of members (a, b) of sqrt(mean over atoms of |F_a − F_b|²);
+    - forces: mean over pairs of members (a, b) of ``sqrt(mean over atoms of |F_a − F_b|²)``;
     - stress: mean over pairs of the Euclidean norm of the difference of the six Voigt components.
 
     Raises
