@@ -74,7 +74,7 @@ def print_iterations(console: Console, documents: list[IterationDoc]) -> None:
     for name in ("iteration", "screened", "passed", "selected", "labelled", "failed", "dataset"):
         table.add_column(name, justify="right")
     for key in SHOWN_METRICS:
-        table.add_column(f"{METRICS[key].label}\n[{METRICS[key].shown_unit}]", justify="right")
+        table.add_column(f"{METRICS[key].label}\n({METRICS[key].shown_unit})", justify="right")
     for doc in documents:
         counts = [str(doc.counts[n]) for n in table_counts()]
         metrics = [

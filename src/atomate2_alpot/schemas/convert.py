@@ -137,7 +137,7 @@ def write_extxyz(frames: Frames, path: str | Path) -> None:
             if "forces" in results:
                 atoms.arrays[REF_FORCES] = results["forces"]
             if "stress" in results:
-                atoms.info[REF_STRESS] = _from_voigt(results["stress"])
+                atoms.info[REF_STRESS] = _from_voigt(results["stress"]).reshape(9)  # as MACE reads it
             atoms.calc = None
         batch.append(atoms)
     ase_write(str(path), batch, format="extxyz")
