@@ -8,7 +8,7 @@ copyright = f"2026, {author}"  # noqa: A001 - Sphinx's name
 version = release = _version("atomate2-alpot")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
 html_title = "atomate2-alpot"
 autodoc_typehints = "none"
