@@ -118,9 +118,13 @@ class Columns(MSONable):
         indices : array of int, shape (n,)
             Negative values count from the end.
         """
-        array = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if array.size and (array.min() < -len(self) or array.max() >= len(self)):
-            raise IndexError(f"row {array.max()} of {len(self)}")
+        array = np.asarray(indices).reshape(-1)
+        if array.size and not np.issubdtype(array.dtype, np.integer):
+            raise IndexError(f"rows are selected by integers, slices or masks, not {array.dtype}")
+        array = array.astype(np.int64)
+        outside = array[(array < -len(self)) | (array >= len(self))]
+        if outside.size:
+            raise IndexError(f"row {outside[0]} of {len(self)}")
         array = np.where(array < 0, array + len(self), array)
         return type(self)(self._table.combine_chunks().take(pa.array(array)))
 
@@ -143,8 +147,11 @@ class Columns(MSONable):
         table = self._table
         for name, values in columns.items():
             index, field = self.SCHEMA.get_field_index(name), self.SCHEMA.field(name)
-            scalar = values is None or isinstance(values, str | int | float)
-            array = pa.array([values] * len(self) if scalar else values, type=field.type)
+            array = pa.array(
+                [values] * len(self) if np.ndim(values) == 0 else values, type=field.type
+            )
+            if len(array) != len(self):
+                raise ValueError(f"column {name!r} has {len(array)} values for {len(self)} rows")
             table = table.set_column(index, field, array)
         return type(self)(table)
 

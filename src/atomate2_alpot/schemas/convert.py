@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS, Labels
+from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS, POSITION_QUANTUM, Labels
 from atomate2_alpot.schemas.frames import Frames
 
 REF_ENERGY, REF_FORCES, REF_STRESS = "REF_energy", "REF_forces", "REF_stress"
 """Keys of labels in extended XYZ: those MACE trains on (stress 3×3, eV/Å³, ASE sign)."""
+
+
+MIN_VOLUME: float = 1e-6
+"""Å³. A cell below this is none (ASE's molecules have zeros)."""
 
 
 def frames_from_ase(atoms: Atoms | Sequence[Atoms], functional: str | None = None) -> Frames:
@@ -38,7 +42,8 @@ def frames_from_ase(atoms: Atoms | Sequence[Atoms], functional: str | None = Non
     Raises
     ------
     ValueError
-        If a position or label is not finite, naming the frame.
+        If a position or label is not finite, naming the frame; or if a calculator's results are
+        not those of the atoms it is attached to (they moved, or share it with others).
     """
     batch = [atoms] if isinstance(atoms, Atoms) else list(atoms)
     if not batch:
@@ -113,7 +118,19 @@ def frames_from_structures(structures: Structure | Sequence[Structure]) -> Frame
 
 
 def frames_to_structures(frames: Frames) -> list[Structure]:
-    """Return one pymatgen ``Structure`` per frame (labels are not carried)."""
+    """Return one pymatgen ``Structure`` per frame (labels are not carried).
+
+    Raises
+    ------
+    ValueError
+        If a frame has no cell.
+    """
+    flat = np.flatnonzero(frames.volume < MIN_VOLUME)
+    if flat.size:
+        raise ValueError(
+            f"frame {flat[0]} has a cell without volume, which pymatgen's Structure needs; put it "
+            "into a box, for example with ASE's Atoms.center(vacuum=10)"
+        )
     adaptor = AseAtomsAdaptor()
     structures = []
     for atoms in frames_to_ase(frames):
@@ -137,14 +154,17 @@ def write_extxyz(frames: Frames, path: str | Path) -> None:
             if "forces" in results:
                 atoms.arrays[REF_FORCES] = results["forces"]
             if "stress" in results:
-                atoms.info[REF_STRESS] = _from_voigt(results["stress"]).reshape(9)  # as MACE reads it
+                # nine numbers, as MACE reads it
+                atoms.info[REF_STRESS] = _from_voigt(results["stress"]).reshape(9)
             atoms.calc = None
+        # text is decimal: halves of a step would round differently there than in frame_id
+        atoms.positions = np.rint(atoms.positions / POSITION_QUANTUM) * POSITION_QUANTUM
         batch.append(atoms)
     ase_write(str(path), batch, format="extxyz")
 
 
 def _read_labels(atoms: Atoms) -> tuple[Any, Any, Any]:
-    results = atoms.calc.results if atoms.calc is not None else {}
+    results = _current_results(atoms)
     energy = atoms.info.get(REF_ENERGY, results.get("energy"))
     forces = atoms.arrays.get(REF_FORCES, results.get("forces"))
     stress = atoms.info.get(REF_STRESS, results.get("stress"))
@@ -153,6 +173,19 @@ def _read_labels(atoms: Atoms) -> tuple[Any, Any, Any]:
             f"energy of {atoms.get_chemical_formula()} is {energy}; remove the frame or its label"
         )
     return energy, forces, stress
+
+
+def _current_results(atoms: Atoms) -> dict[str, Any]:
+    """Return what the attached calculator found for these atoms, and not for earlier ones."""
+    results = getattr(atoms.calc, "results", {})
+    check = getattr(atoms.calc, "check_state", None)
+    if results and REF_ENERGY not in atoms.info and check is not None and check(atoms):
+        raise ValueError(
+            f"the calculator of {atoms.get_chemical_formula()} holds results for another structure "
+            f"(changed since: {', '.join(check(atoms))}); calculate again, give each Atoms its own "
+            "calculator, or set atoms.calc = None for frames without labels"
+        )
+    return results
 
 
 def _stack_labels(labels: list[tuple[Any, Any, Any]], n_atoms: list[int]) -> Labels | None:

@@ -93,13 +93,13 @@ class Frames(Columns):
             If shapes disagree, a frame is empty, a species is not an element, or a position,
             cell or label is not finite (naming the frame).
         """
-        from atomate2_alpot.schemas.validation import check_frames, check_origin
+        from atomate2_alpot.schemas.validation import as_rows, check_frames, check_origin, whole
 
-        numbers = np.asarray(numbers, dtype=np.int64).reshape(-1)
-        positions = np.asarray(positions, dtype=np.float64).reshape(-1, 3)
-        cell = np.asarray(cell, dtype=np.float64).reshape(-1, 3, 3)
-        n_atoms = np.asarray(n_atoms, dtype=np.int64).reshape(-1)
-        pbc_array = np.ones((len(cell), 3), bool) if pbc is None else np.asarray(pbc, bool)
+        numbers = whole("numbers", numbers)
+        positions = as_rows("positions", positions, (3,))
+        cell = as_rows("cell", cell, (3, 3))
+        n_atoms = whole("n_atoms", n_atoms)
+        pbc_array = as_rows("pbc", np.ones((len(cell), 3)) if pbc is None else pbc, (3,)) > 0
         check_frames(numbers, positions, cell, n_atoms, pbc_array)
         check_origin(origin or {}, len(cell), ORIGIN_COLUMNS)
         offsets = np.concatenate([[0], np.cumsum(n_atoms)])

@@ -15,7 +15,7 @@ from atomate2_alpot.schemas.files import write_atomic
 
 
 class ArtifactError(RuntimeError):
-    """An artifact's bytes do not match the hash in its document."""
+    """An artifact is not what its document says, or would be written outside the cache."""
 
 
 class Artifact(MSONable):
@@ -33,10 +33,13 @@ class Artifact(MSONable):
     Raises
     ------
     ArtifactError
-        If ``data`` does not have the stated hash.
+        If ``data`` does not have the stated hash, or ``filename`` is a path: documents come from
+        stores that others write to.
     """
 
     def __init__(self, data: bytes, filename: str, sha256: str | None = None) -> None:
+        if Path(filename).name != filename or filename in ("", ".."):
+            raise ArtifactError(f"artifact {filename!r}: the name must be a bare file name")
         digest = hashlib.sha256(data).hexdigest()
         if sha256 is not None and digest != sha256:
             raise ArtifactError(

@@ -6,12 +6,49 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from atomate2_alpot.schemas.frame_arrays import Labels
 
 MAX_ATOMIC_NUMBER: int = 118
+
+
+def as_rows(name: str, values: ArrayLike, row: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return values as floats of shape (n, *row), without ever reordering them.
+
+    ``reshape`` alone would turn a transposed array into other numbers.
+
+    Parameters
+    ----------
+    name : str
+        For the message.
+    values : array, shape (..., *row), or with each row flattened, or flat
+    row : tuple of int
+        Shape of one row.
+
+    Raises
+    ------
+    ValueError
+        If the trailing axes are others.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    width = int(np.prod(row))
+    fits = array.shape[-len(row) :] == row or array.shape[-1:] == (width,)
+    if not fits and (array.ndim != 1 or array.size % width):
+        voigt = "; expand Voigt vectors to 3×3 first" if array.shape[-1:] == (6,) else ""
+        wanted = ", ".join(map(str, row))
+        raise ValueError(f"{name} has shape {array.shape}, not (n, {wanted}){voigt}")
+    return array.reshape(-1, *row)
+
+
+def whole(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    """Return values as flat integers, or raise ``ValueError`` for one that is not whole."""
+    array = np.asarray(values).reshape(-1)
+    integers = np.zeros(0, np.int64) if not array.size else array.astype(np.int64)
+    if (integers != array).any():
+        raise ValueError(f"{name} holds {array[integers != array][0]}: whole numbers are needed")
+    return integers
 
 
 def check_frames(
@@ -88,10 +125,10 @@ def check_labels(
     counts = np.diff(offsets)
     forces = stress = None
     if labels.forces is not None:
-        forces = np.asarray(labels.forces, dtype=np.float64).reshape(-1, 3)
+        forces = as_rows("forces", labels.forces, (3,))
         _check_rows("forces", forces, np.repeat(np.arange(n_frames), counts), has, n_atoms)
     if labels.stress is not None:
-        stress = np.asarray(labels.stress, dtype=np.float64).reshape(-1, 3, 3)
+        stress = as_rows("stress", labels.stress, (3, 3))
         _check_rows("stress", stress.reshape(-1, 9), np.arange(n_frames), has, n_frames)
     return energy, forces, stress
 
