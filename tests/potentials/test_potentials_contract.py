@@ -211,3 +211,13 @@ def test_misspelt_option_names_the_nearest(mace_file):
 def test_toys_of_different_seeds_disagree(alloy_frames):
     one, two = (ToyPotential(s).predict(alloy_frames).energy for s in (1, 2))
     assert np.abs(one - two).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["M3GNet", "MatPES-r2SCAN"])
+def test_force_fields_of_atomate2_are_asked_for_stress_in_our_unit(name, monkeypatch):
+    from atomate2.forcefields import utils
+
+    asked = {}
+    monkeypatch.setattr(utils, "ase_calculator", lambda model, **kwargs: asked.update(kwargs))
+    load_predictor(PotentialSpec(backend="ase", name=name))
+    assert asked["stress_unit"] == "eV/A3"

@@ -66,7 +66,7 @@ def _calculator(name: str, kwargs: dict[str, Any]) -> Any:
     if ":" in name:
         module, _, attribute = name.partition(":")
         return getattr(import_module(module), attribute)(**kwargs)
-    from atomate2.forcefields.utils import MLFF, ase_calculator
+    from atomate2.forcefields.utils import _DEFAULT_CALCULATOR_KWARGS, MLFF, ase_calculator
 
     known = [m.value for m in MLFF]
     if name not in known:
@@ -74,4 +74,6 @@ def _calculator(name: str, kwargs: dict[str, Any]) -> Any:
             f"potential 'ase:{name}': not one of atomate2's force fields {known}; for another "
             "calculator give an import path such as 'ase.calculators.emt:EMT'"
         )
-    return ase_calculator(MLFF(name), **kwargs)
+    # the defaults of atomate2's Makers: without them M3GNet and MatPES give their stress in GPa
+    defaults = _DEFAULT_CALCULATOR_KWARGS.get(MLFF(name), {})
+    return ase_calculator(MLFF(name), **{**defaults, **kwargs})
