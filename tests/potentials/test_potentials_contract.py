@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.calculators.emt import EMT
 
-from atomate2_alpot.potentials import BACKENDS, PotentialError, load_predictor
+from atomate2_alpot.potentials import BACKENDS, Committee, PotentialError, load_predictor
 from atomate2_alpot.schemas import Artifact, ArtifactError, Frames, PotentialSpec
 from atomate2_alpot.testing import ToyPotential, check_predictor, numerical_stress
 
@@ -47,8 +47,11 @@ def matgl_folder(tmp_path_factory):
     return folder
 
 
-def test_forces_and_stress_are_derivatives_and_batches_do_not_matter(spec, alloy_frames):
-    check_predictor(load_predictor(spec), alloy_frames)
+def test_what_a_predictor_promises(spec, alloy_frames):
+    """Derivatives, batches, order, symmetries; a frame of an unknown element costs itself only."""
+    refused = Frames.from_arrays([95], np.zeros((1, 3)), [np.eye(3) * 3], [1])
+    knows_all = spec.backend == "toy"
+    check_predictor(load_predictor(spec), alloy_frames, refused=None if knows_all else refused)
 
 
 def test_compression_gives_negative_stress(spec, alloy_frames):
@@ -208,16 +211,147 @@ def test_misspelt_option_names_the_nearest(mace_file):
         )
 
 
-def test_toys_of_different_seeds_disagree(alloy_frames):
-    one, two = (ToyPotential(s).predict(alloy_frames).energy for s in (1, 2))
-    assert np.abs(one - two).max() > 1e-3
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            {"backend": "ase", "name": "ase.calculators.emt:EMT", "kwargs": {"asap_cutof": True}},
+            r"unknown option 'asap_cutof'; did you mean 'asap_cutoff'",
+        ),
+        ({"backend": "chgnett"}, r"unknown backend 'chgnett'; did you mean 'chgnet'"),
+        ({"backend": "chgnet", "kwargs": {"batch_size": 0}}, r"'batch_size' is 0; give a whole"),
+        ({"backend": "mace", "name": "x", "kwargs": {"batch_atoms": 2.5}}, r"'batch_atoms' is 2.5"),
+        ({"backend": "toy", "kwargs": {"nan_fraction": 1.5}}, r"'nan_fraction' is 1.5; give 0 to"),
+        ({"backend": "ase", "name": "no_such_module:Calculator"}, r"no_such_module.*install"),
+        ({"backend": "ase", "name": "ase.calculators.emt:EMTT"}, r"has no 'EMTT'"),
+    ],
+)
+def test_recipes_that_cannot_work_are_refused_when_loaded(spec, said):
+    with pytest.raises(PotentialError, match=said):
+        load_predictor(PotentialSpec(**spec))
+
+
+def test_a_word_that_is_no_element_is_said_before_any_member_loads():
+    committee = Committee([PotentialSpec(backend="mace", name="/nowhere/at.all")])
+    with pytest.raises(PotentialError, match=r"\['Xx'\] are not chemical elements"):
+        committee.check_elements(["Fe", "Xx"])
+
+
+def test_a_file_that_holds_no_mace_model_is_named(tmp_path):
+    import torch
+
+    cut, wrong = tmp_path / "cut.model", tmp_path / "weights.pt"
+    cut.write_bytes(b"PK\x03\x04 cut short")
+    torch.save({"weights": torch.zeros(2)}, wrong)
+    with pytest.raises(PotentialError, match=r"cut.model is no model file.*download was cut"):
+        load_predictor(PotentialSpec(backend="mace", name=str(cut)))
+    with pytest.raises(PotentialError, match=r"weights.pt holds a dict, not a MACE model"):
+        load_predictor(PotentialSpec(backend="mace", name=str(wrong)))
+
+
+def test_heads_are_chosen_not_guessed(mace_file, tmp_path):
+    import torch
+
+    model = torch.load(mace_file, weights_only=False)
+    model.heads = ["pbe", "r2scan"]
+    path = tmp_path / "two.model"
+    torch.save(model, path)
+    with pytest.raises(PotentialError, match=r"heads \['pbe', 'r2scan'\]; choose one"):
+        load_predictor(PotentialSpec(backend="mace", name=str(path)))
+    chosen = load_predictor(
+        PotentialSpec(backend="mace", name=str(path), kwargs={"head": "r2scan"})
+    )
+    assert chosen.head == "r2scan"
 
 
 @pytest.mark.parametrize("name", ["M3GNet", "MatPES-r2SCAN"])
-def test_force_fields_of_atomate2_are_asked_for_stress_in_our_unit(name, monkeypatch):
+def test_matgl_through_atomate2_fails_in_seconds_without_network(name, monkeypatch, tmp_path):
+    """The hub's client alone retries for most of a minute."""
+    import time
+
+    from atomate2_alpot.potentials import download
+
+    monkeypatch.setattr(download.SETTINGS, "DOWNLOAD_TIMEOUT", 1.0)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    start = time.monotonic()
+    with pytest.raises(PotentialError, match=rf"ase:{name}.*not on this machine"):
+        load_predictor(PotentialSpec(backend="ase", name=name))
+    assert time.monotonic() - start < 20  # imports of matgl included; the retries take 45 s
+
+
+def test_force_fields_of_atomate2_are_asked_for_stress_in_our_unit(monkeypatch):
     from atomate2.forcefields import utils
 
     asked = {}
     monkeypatch.setattr(utils, "ase_calculator", lambda model, **kwargs: asked.update(kwargs))
-    load_predictor(PotentialSpec(backend="ase", name=name))
+    load_predictor(PotentialSpec(backend="ase", name="MatPES-r2SCAN"))
     assert asked["stress_unit"] == "eV/A3"
+
+
+def test_a_name_that_never_resolves_is_given_up_in_time(monkeypatch):
+    """No timeout of a socket bounds the look-up of a name."""
+    import socket
+    import time
+
+    from atomate2_alpot.potentials import download
+
+    for variable in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(download.SETTINGS, "DOWNLOAD_TIMEOUT", 0.3)
+
+    def hang(*_, **__):
+        time.sleep(3)
+        raise OSError("late")
+
+    monkeypatch.setattr(socket, "create_connection", hang)
+    start = time.monotonic()
+    assert "hub.example does not answer within 0.3 s" in str(
+        download.why_unreachable("https://hub.example/model")
+    )
+    assert time.monotonic() - start < 2
+
+
+def test_a_proxy_is_what_has_to_answer(monkeypatch):
+    import socket
+
+    from atomate2_alpot.potentials import download
+
+    asked = []
+
+    class Connection:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+    def connect(address, timeout):
+        asked.append(address)
+        return Connection()
+
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setattr(socket, "create_connection", connect)
+    assert download.why_unreachable("https://hub.example/model") is None
+    assert asked == [("proxy.example", 3128)]
+
+
+def test_predictions_do_not_depend_on_torchs_default_dtype(spec, alloy_frames):
+    """MACE's own calculator leaves the process in float64, in which CHGNet fails."""
+    import torch
+
+    predictor = load_predictor(spec)
+    expected = predictor.predict(alloy_frames)
+    torch.set_default_dtype(torch.float64)
+    try:
+        actual = predictor.predict(alloy_frames)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_allclose(actual.forces, expected.forces, atol=1e-4)
+    np.testing.assert_allclose(actual.energy, expected.energy, atol=1e-4)
+
+
+def test_toys_of_different_seeds_disagree(alloy_frames):
+    one, two = (ToyPotential(s).predict(alloy_frames).energy for s in (1, 2))
+    assert np.abs(one - two).max() > 1e-3

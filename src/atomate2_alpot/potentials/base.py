@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Protocol, runtime_checkable
 
@@ -42,6 +43,9 @@ BACKENDS: dict[str, str] = {
 }
 """Backend name -> module with a function ``load(spec) -> Predictor``; imported on use."""
 
+PACKAGES: dict[str, str] = {"chgnet": "'atomate2-alpot[chgnet]'", "mace": "mace-torch"}
+"""Backend name -> what pip installs for it, where that is not the backend's own name."""
+
 
 class PotentialError(RuntimeError):
     """A potential that cannot be found, loaded or used; the message says what to do."""
@@ -61,14 +65,17 @@ def load_predictor(spec: PotentialSpec) -> Predictor:
     """
     module_name = BACKENDS.get(spec.backend)
     if module_name is None:
+        near = get_close_matches(spec.backend, BACKENDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise PotentialError(
-            f"unknown backend {spec.backend!r}; registered backends: {sorted(BACKENDS)}"
+            f"unknown backend {spec.backend!r}{hint} (registered backends: {sorted(BACKENDS)})"
         )
     try:
         load: Callable[[PotentialSpec], Predictor] = import_module(module_name).load
-    except ImportError as error:
+        return load(spec)
+    except ImportError as error:  # most backends import their package while they load
+        package = PACKAGES.get(spec.backend, spec.backend)
         raise PotentialError(
-            f"backend {spec.backend!r} needs a package that is not installed ({error}); "
-            f"install it with: pip install 'atomate2-alpot[{spec.backend}]'"
+            f"backend {spec.backend!r} needs a package that is not installed or does not load "
+            f"({error}); install it with: pip install {package}"
         ) from error
-    return load(spec)

@@ -71,7 +71,12 @@ class Committee:
         return loaded
 
     def check_elements(self, symbols: Sequence[str]) -> None:
-        """Raise ``PotentialError`` if a member does not know an element, naming both."""
+        """Raise ``PotentialError`` if a member does not know an element, naming both.
+
+        A word that is no element's symbol is an error before any member is loaded.
+        """
+        if wrong := [s for s in symbols if s not in atomic_numbers]:
+            raise PotentialError(f"{wrong} are not chemical elements; give symbols such as 'Fe'")
         for index, spec in enumerate(self.members):
             known = self.predictor(index).elements
             unknown = [s for s in symbols if known is not None and atomic_numbers[s] not in known]

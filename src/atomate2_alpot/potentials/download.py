@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlparse
+from threading import Thread
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from atomate2_alpot.potentials.base import PotentialError
 from atomate2_alpot.settings import SETTINGS
+
+HUB: str = "https://huggingface.co"
+
+PORTS: dict[str, int] = {"http": 80, "https": 443}
 
 
 def require_network(url: str, what: str, looked_for: Sequence[Path]) -> None:
@@ -30,15 +37,78 @@ def require_network(url: str, what: str, looked_for: Sequence[Path]) -> None:
     PotentialError
         Naming the model, the files, and how to provide it.
     """
-    host = urlparse(url).hostname or url
-    try:
-        with socket.create_connection((host, 443), timeout=SETTINGS.DOWNLOAD_TIMEOUT):
-            return
-    except OSError as error:
-        files = ", ".join(str(p) for p in looked_for) or "nothing"
+    reason = why_unreachable(url)
+    if reason is not None:
         raise PotentialError(
-            f"{what} is not on this machine (looked for {files}) and its host does not answer "
-            f"({error}). Download it on a machine with network and put it into "
-            f"{SETTINGS.MODEL_DIR} (setting ALPOT_MODEL_DIR), or give the path of the file as "
-            "`name`"
-        ) from error
+            f"{what} is not on this machine (looked for {_names(looked_for)}) and {reason}. "
+            f"{remedy()}"
+        )
+
+
+def remedy() -> str:
+    """Say how to provide a model that cannot be downloaded."""
+    return (
+        f"Download it on a machine with network and put it into {SETTINGS.MODEL_DIR} (setting "
+        "ALPOT_MODEL_DIR), or give the path of the file as `name`"
+    )
+
+
+def why_unreachable(url: str) -> str | None:
+    """Try to connect to the host of a URL, or to the proxy that leads there.
+
+    Parameters
+    ----------
+    url : str
+
+    Returns
+    -------
+    str or None
+        What went wrong, in words, after ``SETTINGS.DOWNLOAD_TIMEOUT`` seconds at most; None
+        where the host answers.
+    """
+    host, port = _gateway(url)
+    outcome: list[str | None] = []
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((host, port), timeout=SETTINGS.DOWNLOAD_TIMEOUT):
+                outcome.append(None)
+        except OSError as error:
+            outcome.append(f"{host} does not answer ({error})")
+
+    # a thread, because no timeout of a socket bounds the look-up of its name
+    thread = Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(SETTINGS.DOWNLOAD_TIMEOUT)
+    if outcome:
+        return outcome[0]
+    return f"{host} does not answer within {SETTINGS.DOWNLOAD_TIMEOUT:g} s"
+
+
+@contextmanager
+def impatient_hub() -> Iterator[None]:
+    """Take only what is in huggingface's cache, without retries, where its host is silent."""
+    if why_unreachable(HUB) is None:
+        yield
+        return
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _gateway(url: str) -> tuple[str, int]:
+    """Return host and port of the proxy for a URL, or of the URL itself."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+    return parts.hostname or url, parts.port or PORTS.get(parts.scheme, 443)
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(str(p) for p in paths) or "nothing"

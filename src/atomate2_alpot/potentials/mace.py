@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from atomate2_alpot.potentials.base import PotentialError
-from atomate2_alpot.potentials.device import torch_device
-from atomate2_alpot.potentials.download import require_network
-from atomate2_alpot.potentials.options import check_options
+from atomate2_alpot.potentials.coverage import covered, spread
+from atomate2_alpot.potentials.device import default_dtype, torch_device
+from atomate2_alpot.potentials.download import remedy, require_network
+from atomate2_alpot.potentials.options import check_options, positive_integer
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 from atomate2_alpot.settings import SETTINGS
 
@@ -26,15 +28,22 @@ class MACEPredictor:
         In evaluation mode, on its device and in its dtype.
     batch_atoms : int
         Most atoms per forward pass; bounds memory.
+    head : str
+        Which of the model's heads answers.
     """
 
-    def __init__(self, model: Any, batch_atoms: int) -> None:
+    def __init__(self, model: Any, batch_atoms: int, head: str = "Default") -> None:
         self.model = model
         self.batch_atoms = batch_atoms
+        self.head = head
         self.elements: frozenset[int] | None = frozenset(int(z) for z in model.atomic_numbers)
 
     def predict(self, frames: Frames) -> Prediction:
-        """Evaluate frames in batches of at most ``batch_atoms`` atoms."""
+        """Evaluate frames in batches of ``batch_atoms``; NaN for an element it does not know."""
+        known = covered(frames, self.elements)
+        return spread(self._predict(frames[known]), frames, known)
+
+    def _predict(self, frames: Frames) -> Prediction:
         energy = np.empty(len(frames))
         forces = np.empty((int(frames.offsets[-1]), 3))
         stress = np.empty((len(frames), 3, 3))
@@ -47,6 +56,13 @@ class MACEPredictor:
 
     def features(self, frames: Frames) -> NDArray[np.float64]:
         """Return the invariant node features averaged over each frame, shape (S, D)."""
+        known = covered(frames, self.elements)
+        values = self._features(frames[known])
+        out = np.full((len(frames), values.shape[1]), np.nan)
+        out[known] = values
+        return out
+
+    def _features(self, frames: Frames) -> NDArray[np.float64]:
         from mace.modules.utils import extract_invariant
 
         model, rows = self.model, []
@@ -76,44 +92,62 @@ class MACEPredictor:
             yield start, stop, batch.to(parameter.device)
 
     def _atomic_data(self, frames: Frames, dtype: Any) -> list[Any]:
-        import torch
         from mace.data import AtomicData, config_from_atoms
         from mace.tools import AtomicNumberTable
 
         table = AtomicNumberTable(sorted(self.elements or ()))
-        cutoff, heads = float(self.model.r_max), getattr(self.model, "heads", None)
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)  # AtomicData builds its tensors in the default dtype
-        try:
+        cutoff, heads = float(self.model.r_max), _heads(self.model)
+        with default_dtype(dtype):  # AtomicData builds its tensors in the default dtype
             return [
                 AtomicData.from_config(
-                    config_from_atoms(atoms), z_table=table, cutoff=cutoff, heads=heads
+                    config_from_atoms(atoms, head_name=self.head),
+                    z_table=table,
+                    cutoff=cutoff,
+                    heads=heads,
                 )
-                for atoms in frames.to_ase()
+                for atoms in frames.iter_ase()
             ]
-        finally:
-            torch.set_default_dtype(before)
 
 
 def load(spec: PotentialSpec) -> MACEPredictor:
-    """Load a model; options ``dtype`` (float32 or float64) and ``batch_atoms``.
+    """Load a model; options ``dtype`` (float32 or float64), ``batch_atoms`` and ``head``.
 
     Raises
     ------
     PotentialError
-        If there is no such file and no such foundation model, or it cannot be downloaded.
+        If there is no such file and no such foundation model, it cannot be downloaded, or the
+        file holds no MACE model.
     """
-    check_options(spec, {"dtype", "batch_atoms"})
-    path = find_model(spec)
-    model = _load_model(path)
+    check_options(spec, {"dtype", "batch_atoms", "head"})
+    batch_atoms = positive_integer(spec, "batch_atoms", SETTINGS.PREDICT_BATCH_ATOMS)
     dtype = spec.kwargs.get("dtype", "float32")
     if dtype not in ("float32", "float64"):
         raise PotentialError(f"potential {spec.label}: dtype {dtype!r}; use float32 or float64")
+    model = _load_model(find_model(spec))
+    head = _choose_head(spec, _heads(model))
     model = model.double() if dtype == "float64" else model.float()
     model = model.to(torch_device()).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(requires_grad=False)
-    return MACEPredictor(model, spec.kwargs.get("batch_atoms", SETTINGS.PREDICT_BATCH_ATOMS))
+    return MACEPredictor(model, batch_atoms, head)
+
+
+def _heads(model: Any) -> list[str]:
+    return list(getattr(model, "heads", None) or ["Default"])
+
+
+def _choose_head(spec: PotentialSpec, heads: list[str]) -> str:
+    """Return the head asked for, the only one, or the one called default."""
+    asked = spec.kwargs.get("head")
+    fits = [
+        h for h in heads if (h == asked if asked else len(heads) == 1 or h.lower() == "default")
+    ]
+    if not fits:
+        raise PotentialError(
+            f"potential {spec.label}: the model has the heads {heads}; choose one by the option "
+            "`head`"
+        )
+    return fits[0]
 
 
 def find_model(spec: PotentialSpec) -> Path:
@@ -135,6 +169,29 @@ def find_model(spec: PotentialSpec) -> Path:
     return _foundation_model(name, candidates)
 
 
+def model_e0s(path: Path) -> dict[str, float]:
+    """Return the atomic energies that a model file holds, eV by symbol (of its first head)."""
+    model = _load_model(path)
+    energies = _numpy(model.atomic_energies_fn.atomic_energies).reshape(
+        -1, len(model.atomic_numbers)
+    )
+    pairs = zip(model.atomic_numbers, energies[0], strict=True)
+    return {chemical_symbols[int(z)]: float(e) for z, e in pairs}
+
+
+def write_with_e0s(path: Path, e0s: dict[str, float], target: Path) -> Path:
+    """Copy a model file, with these atomic energies in every head; return the copy's path."""
+    import torch
+
+    model = _load_model(path)
+    energies = model.atomic_energies_fn.atomic_energies
+    for column, z in enumerate(model.atomic_numbers):
+        if (symbol := chemical_symbols[int(z)]) in e0s:
+            energies[..., column] = e0s[symbol]
+    torch.save(model, target)
+    return target
+
+
 def _foundation_model(name: str, looked_for: list[Path]) -> Path:
     from mace.calculators import foundations_models as zoo
 
@@ -149,14 +206,35 @@ def _foundation_model(name: str, looked_for: list[Path]) -> Path:
     )
     if not cached.is_file():
         require_network(url, f"mace foundation model {name!r}", [*looked_for, cached])
-    return Path(zoo.download_mace_mp_checkpoint(name))
+    try:
+        return Path(zoo.download_mace_mp_checkpoint(name))
+    except (OSError, RuntimeError) as error:
+        raise PotentialError(
+            f"mace foundation model {name!r} could not be downloaded from {url}: {error}. "
+            f"{remedy()}"
+        ) from error
 
 
 def _load_model(path: Path) -> Any:
     """Unpickle a MACE model file: MACE has no other format; name only files you trust."""
+    import mace  # noqa: F401 - before e3nn, whose own files torch refuses to load otherwise
     import torch
 
-    return torch.load(path, map_location="cpu", weights_only=False)
+    try:
+        model = torch.load(path, map_location="cpu", weights_only=False)
+    except ImportError:
+        raise
+    except Exception as error:  # unpickling raises whatever the bytes suggest
+        raise PotentialError(
+            f"{path} is no model file that can be read ({type(error).__name__}: {error}); if a "
+            "download was cut short, delete it and load it again"
+        ) from error
+    if not hasattr(model, "atomic_numbers") or not hasattr(model, "r_max"):
+        raise PotentialError(
+            f"{path} holds a {type(model).__name__}, not a MACE model; give the .model file that "
+            "training writes, not a checkpoint or a state_dict"
+        )
+    return model
 
 
 def _cut(n_atoms: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:

@@ -77,10 +77,13 @@ def check_frames(
     if (n_atoms < 1).any():
         raise ValueError(f"frame {int(np.argmax(n_atoms < 1))} has no atoms; remove it")
     bad = (numbers < 1) | (numbers > MAX_ATOMIC_NUMBER)
+    owner = np.repeat(np.arange(len(n_atoms)), n_atoms)
     if bad.any():
         atom = int(np.argmax(bad))
-        raise ValueError(f"atom {atom} has atomic number {numbers[atom]}: not an element (1-118)")
-    owner = np.repeat(np.arange(len(n_atoms)), n_atoms)
+        raise ValueError(
+            f"frame {owner[atom]}: atom {atom} has atomic number {numbers[atom]}: not an element "
+            "(1-118)"
+        )
     require_finite("positions", positions, owner)
     require_finite("cell", cell.reshape(-1, 9), np.arange(len(cell)))
 

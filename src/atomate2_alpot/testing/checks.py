@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomate2_alpot.potentials.base import Predictor
-from atomate2_alpot.schemas import Frames
+from atomate2_alpot.schemas import Frames, Prediction
 
 FORCE_STEP: float = 4e-3
 """Å. Wide enough that a float32 energy still changes by more than its rounding."""
@@ -60,8 +60,13 @@ def check_predictor(
     force_tolerance: float = 5e-3,
     stress_tolerance: float = 5e-4,
     batch_tolerance: float = 1e-5,
+    refused: Frames | None = None,
 ) -> None:
-    """Assert that forces and stress are derivatives of the energy, and batches do not matter.
+    """Assert what :class:`atomate2_alpot.potentials.Predictor` promises.
+
+    Shapes and finite values; forces and stress are derivatives of the energy; neither the rest
+    of a batch nor its order matters; permuted atoms permute forces; moving all atoms changes
+    nothing; a frame that cannot be evaluated costs itself only.
 
     Parameters
     ----------
@@ -73,7 +78,10 @@ def check_predictor(
     stress_tolerance : float
         eV/Å³, against central differences.
     batch_tolerance : float
-        eV/atom, eV/Å and eV/Å³, between evaluation alone and in a batch.
+        eV/atom, eV/Å and eV/Å³, between evaluation alone and in a batch; ten times as much after
+        a move or permutation of atoms, which rounds differently.
+    refused : Frames, optional
+        A frame that the predictor cannot evaluate.
 
     All tolerances are relative where the largest value exceeds 1 in these units.
 
@@ -83,19 +91,71 @@ def check_predictor(
         Naming the property that does not hold.
     """
     together = predictor.predict(frames)
+    _check_shapes(together, frames)
     for s in range(len(frames)):
-        alone = predictor.predict(frames[s])
-        own = slice(frames.offsets[s], frames.offsets[s + 1])
-        n = frames.n_atoms[s]
-        _close(alone.energy[0] / n, together.energy[s] / n, batch_tolerance, "batch: energy")
-        _close(alone.forces, together.forces[own], batch_tolerance, "batch: forces")
-        _close(alone.stress[0], together.stress[s], batch_tolerance, "batch: stress")
-        forces = numerical_forces(predictor, frames[s])
-        _close(alone.forces, forces, force_tolerance, "forces = -dE/dx")
-        stress = numerical_stress(predictor, frames[s])
-        _close(alone.stress[0], stress, stress_tolerance, "stress = dE/dε/V")
+        frame, row = frames[s], _row(together, frames, s)
+        _same(predictor.predict(frame), row, frame, batch_tolerance, "batch")
+        _check_symmetries(predictor, frame, row, 10 * batch_tolerance)
+        forces, stress = numerical_forces(predictor, frame), numerical_stress(predictor, frame)
+        _close(row.forces, forces, force_tolerance, "forces = -dE/dx")
+        _close(row.stress[0], stress, stress_tolerance, "stress = dE/dε/V")
     backwards = predictor.predict(frames[::-1])
-    _close(backwards.energy[::-1], together.energy, batch_tolerance * 10, "order: energy")
+    for s in range(len(frames)):
+        row = _row(backwards, frames[::-1], len(frames) - 1 - s)
+        _same(row, _row(together, frames, s), frames[s], 10 * batch_tolerance, "order of frames")
+    if refused is not None:
+        _check_refusal(predictor, frames, refused, 10 * batch_tolerance)
+
+
+def _check_shapes(prediction: Prediction, frames: Frames) -> None:
+    n, atoms = len(frames), int(frames.offsets[-1])
+    for name, shape in (("energy", (n,)), ("forces", (atoms, 3)), ("stress", (n, 3, 3))):
+        values = getattr(prediction, name)
+        assert values.shape == shape, f"{name}: shape {values.shape}, not {shape}"
+        assert np.isfinite(values).all(), f"{name}: not all values are finite"
+
+
+def _check_symmetries(
+    predictor: Predictor, frame: Frames, row: Prediction, tolerance: float
+) -> None:
+    shift = np.array([0.37, -0.11, 0.59])
+    moved = _rebuilt(frame, frame.numbers, frame.positions + shift)
+    _same(predictor.predict(moved), row, frame, tolerance, "translation")
+    order = np.roll(np.arange(len(frame.numbers)), 1)[::-1]
+    permuted = _rebuilt(frame, frame.numbers[order], frame.positions[order])
+    expected = Prediction(row.energy, row.forces[order], row.stress)
+    _same(predictor.predict(permuted), expected, frame, tolerance, "permutation of atoms")
+
+
+def _check_refusal(predictor: Predictor, frames: Frames, refused: Frames, tolerance: float) -> None:
+    mixed = Frames.concat([frames[0], refused, frames[1]])
+    prediction = predictor.predict(mixed)
+    row = _row(prediction, mixed, 1)
+    for name in ("energy", "forces", "stress"):
+        assert np.isnan(getattr(row, name)).all(), f"refused frame: {name} is not NaN"
+    for position, s in ((0, 0), (2, 1)):
+        expected = predictor.predict(frames[s])
+        _same(_row(prediction, mixed, position), expected, frames[s], tolerance, "beside a refusal")
+
+
+def _rebuilt(frame: Frames, numbers: NDArray, positions: NDArray) -> Frames:
+    return Frames.from_arrays(numbers, positions, frame.cell, frame.n_atoms, pbc=frame.pbc)
+
+
+def _row(prediction: Prediction, frames: Frames, s: int) -> Prediction:
+    own = slice(frames.offsets[s], frames.offsets[s + 1])
+    return Prediction(
+        prediction.energy[s : s + 1], prediction.forces[own], prediction.stress[s : s + 1]
+    )
+
+
+def _same(
+    actual: Prediction, expected: Prediction, frame: Frames, tolerance: float, what: str
+) -> None:
+    n = int(frame.n_atoms[0])
+    _close(actual.energy / n, expected.energy / n, tolerance, f"{what}: energy")
+    _close(actual.forces, expected.forces, tolerance, f"{what}: forces")
+    _close(actual.stress, expected.stress, tolerance, f"{what}: stress")
 
 
 def _close(actual: NDArray, expected: NDArray, tolerance: float, what: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from ase.data import covalent_radii
-from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
+from atomate2_alpot.potentials.base import PotentialError
 from atomate2_alpot.potentials.options import check_options
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 
@@ -46,21 +46,19 @@ class ToyPotential:
 
     def predict(self, frames: Frames) -> Prediction:
         """Evaluate frames; see :class:`atomate2_alpot.potentials.Predictor`."""
-        energy = np.zeros(len(frames))
-        forces = np.zeros((int(frames.offsets[-1]), 3))
-        stress = np.zeros((len(frames), 3, 3))
-        depth, distance = self.parameters()
-        for s in range(len(frames)):
-            own = slice(frames.offsets[s], frames.offsets[s + 1])
-            z, x = frames.numbers[own], frames.positions[own]
-            i, j, r, vectors = primitive_neighbor_list(
-                "ijdD", frames.pbc[s], frames.cell[s], x, CUTOFF, numbers=z
-            )
-            pair, slope = self._morse(r, depth[z[i], z[j]], distance[z[i], z[j]])
-            energy[s] = pair.sum() / 2
-            pull = (slope / np.maximum(r, 1e-12))[:, None] * vectors  # dE/dr along i -> j
-            np.add.at(forces[own], i, pull)
-            stress[s] = np.einsum("na,nb->ab", pull, vectors) / 2 / frames.volume[s]
+        i, j, r, vectors = _pairs(frames)
+        z, (depth, distance) = frames.numbers, self.parameters()
+        pair, slope = self._morse(r, depth[z[i], z[j]], distance[z[i], z[j]])
+        pull = (slope / np.maximum(r, 1e-12))[:, None] * vectors  # dE/dr along i -> j
+        owner, n_atoms = frames.frame_index[i], int(frames.offsets[-1])
+        energy = np.bincount(owner, weights=pair, minlength=len(frames)) / 2
+        forces, stress = np.zeros((n_atoms, 3)), np.zeros((len(frames), 3, 3))
+        for a in range(3):
+            forces[:, a] = np.bincount(i, pull[:, a], n_atoms)
+        for a, b in np.ndindex(3, 3):
+            stress[:, a, b] = np.bincount(owner, pull[:, a] * vectors[:, b], len(frames)) / 2
+        with np.errstate(divide="ignore", invalid="ignore"):  # molecules have no volume
+            stress /= frames.volume[:, None, None]
         return self._with_faults(frames, Prediction(energy, forces, stress))
 
     def features(self, frames: Frames) -> NDArray[np.float64]:
@@ -92,7 +90,39 @@ class ToyPotential:
         return Prediction(energy, forces, stress)
 
 
+def _pairs(frames: Frames) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return atoms i, j over all frames, distances and vectors i -> j of pairs within CUTOFF."""
+    from matscipy.neighbours import neighbour_list
+
+    parts = []
+    for s, start in enumerate(frames.offsets[:-1]):
+        i, j, r, vectors = neighbour_list(
+            "ijdD",
+            positions=frames.positions[start : frames.offsets[s + 1]],
+            cell=frames.cell[s],
+            pbc=frames.pbc[s],
+            cutoff=CUTOFF,
+        )
+        parts.append((i + start, j + start, r, vectors))
+    if not parts:
+        empty = np.zeros(0, dtype=np.int64)
+        return empty, empty, np.zeros(0), np.zeros((0, 3))
+    i, j, r, vectors = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return i, j, r, vectors
+
+
 def load(spec: PotentialSpec) -> ToyPotential:
-    """Load a toy; options ``seed`` and ``nan_fraction``."""
+    """Load a toy; options ``seed`` and ``nan_fraction``.
+
+    Raises
+    ------
+    PotentialError
+        If an option is unknown or out of range.
+    """
     check_options(spec, {"seed", "nan_fraction"})
-    return ToyPotential(**spec.kwargs)
+    toy = ToyPotential(**spec.kwargs)
+    if not 0 <= toy.nan_fraction <= 1:
+        raise PotentialError(
+            f"potential {spec.label}: option 'nan_fraction' is {toy.nan_fraction}; give 0 to 1"
+        )
+    return toy
