@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
+import numpy as np
 import pytest
 from fakes_path import small_loop
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
+from synthetic import METRICS, assessment, campaign, iteration, selection, training
 
 from atomate2_alpot.dataset import LabelStore, sync_labels
 from atomate2_alpot.report import ReportData, build_report, gather_report_data
+from atomate2_alpot.report.baselines import trivial_errors
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +73,170 @@ def test_text_from_outside_is_escaped(data):
     }
     page = build_report(ReportData(iterations=data.iterations, failures=[evil]))
     assert "<script>" not in page
+
+
+def test_banner_stays_when_the_last_iteration_selected_nothing():
+    """Its document has no labels, hence no surrogate of its own; the page still shows one's."""
+    nothing = {"labelled": 0, "failed": 0, "selected": 0, "dataset": 0}
+    last = iteration(
+        3,
+        status="nothing_selected",
+        functional="none",
+        surrogate=None,
+        metrics={},
+        member_metrics=[],
+        spread_correlation={},
+        counts={**iteration(2).counts, **nothing},
+    )
+    page = build_report(campaign(iterations=[iteration(1), iteration(2), last]))
+    assert "Surrogate labels." in page
+    assert "r2SCAN labels of a surrogate" in page
+    assert "none labels" not in page
+    assert "energy –, forces 0.50, stress 0.70" in page
+
+
+def test_banner_is_there_before_the_first_iteration_has_ended():
+    page = build_report(ReportData(surrogate="toy:stand-in", n_labels={"test successful": 4}))
+    assert "Surrogate labels." in page
+    assert "toy:stand-in" in page
+    assert "Surrogate labels." not in build_report(ReportData())
+
+
+def test_labels_without_stress_leave_its_panels_empty():
+    metrics = {k: v for k, v in METRICS.items() if not k.startswith("stress")}
+    data = campaign(
+        iterations=[iteration(1, metrics=metrics, member_metrics=[metrics] * 3)],
+        assessments=[assessment(1, ("energy", "forces"))],
+        trainings=[training(1, with_stress=False)],
+    )
+    page = build_report(data)
+    assert "no labels" in page
+    assert "not recorded" in page
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"iterations": []},
+        {"assessments": [], "baselines": {}},
+        {"trainings": []},
+        {"selections": [selection(1, n=3000, n_chosen=0)]},
+        {"selections": [selection(1, n=0, n_chosen=0)]},
+        {"selections": [selection(1, n=1, n_chosen=1)]},
+        {"element_counts": {}, "failures": [], "n_labels": {}},
+    ],
+    ids=str,
+)
+def test_page_stands_whatever_is_missing(update):
+    page = build_report(campaign(**update))
+    assert page.rstrip().endswith("</html>")
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
+
+
+def test_ids_of_the_page_are_its_own():
+    """Clip paths and markers of two figures must not answer to one id."""
+    page = build_report(campaign())
+    repeated = [i for i, n in Counter(re.findall(r'\bid="([^"]+)"', page)).items() if n > 1]
+    assert repeated == []
+    used = re.findall(r'(?:url\(#|href="#)([^")]+)', page)
+    assert set(used) <= set(re.findall(r'\bid="([^"]+)"', page))
+
+
+def test_page_is_the_same_each_time_and_leaves_the_style_of_plots_alone():
+    from matplotlib import rcParams
+
+    before = dict(rcParams)
+    assert build_report(campaign()) == build_report(campaign())
+    assert dict(rcParams) == before
+
+
+def test_size_of_the_page_does_not_grow_with_the_candidates():
+    """A hundred times the candidates; a histogram has the same bins, a scatter a cap on points."""
+    few, many = (build_report(campaign(selections=[selection(1, n=n)])) for n in (3000, 300_000))
+    assert len(many) < 1.2 * len(few)
+
+
+def test_every_iteration_has_its_parity_and_its_time():
+    page = build_report(campaign(3))
+    assert page.count("<summary>iteration ") == 2
+    assert page.count("<td>120</td>") == 3
+
+
+def test_config_is_shown_as_it_is_spelt():
+    page = build_report(campaign())
+    assert "campaign_id: synthetic" in page
+    assert "config of the run" not in build_report(campaign(config={}))
+
+
+def test_map_tells_labelled_from_failed_and_from_waiting():
+    waiting = campaign(labelled=set(), failures=[])
+    assert "chosen, no label yet (100)" in build_report(waiting)
+    done = build_report(campaign(selections=[selection(1)]))
+    assert "chosen and labelled (99)" in done
+    assert "chosen, label failed (1)" in done
+
+
+# --- what needs no model -----------------------------------------------------------------
+
+
+def test_baselines_are_those_of_a_direct_calculation():
+    """Ideal mixtures of Al at -3 and Ni at -5 eV are fitted exactly; what differs is the error."""
+    train = [
+        ("Al", -3.0, False),
+        ("Ni", -5.0, False),
+        ("AlNi", -4.0, False),
+        ("Al3Ni", -3.5, False),
+    ]
+    test = [("AlNi3", -4.5 + 0.2, True), ("Al2Ni2", -4.0 - 0.4, True)]
+    table = assessment(1).parity
+    errors = trivial_errors(train + test, table)
+    assert errors["energy_mae"] == pytest.approx(0.3)
+    stress = table.column("reference")[table.column("quantity") == "stress"]
+    assert errors["stress_mae"] == pytest.approx(np.abs(stress).mean())
+    assert set(errors) == {"energy_mae", "forces_mae", "stress_mae"}
+
+
+@pytest.mark.parametrize(
+    "energies",
+    [
+        [],
+        [("Al", -3.0, False)],
+        [("Al", -3.0, False), ("Ni", -5.0, True)],  # an element no training label holds
+        [("AlNi", -4.0, False), ("AlNi", -4.1, False), ("Al", -3.0, True)],  # one composition only
+    ],
+)
+def test_no_baseline_is_made_up(energies):
+    assert trivial_errors(energies, None) == {}
+
+
+def test_baseline_and_metric_are_means_over_the_same_components(data):
+    """Zero prediction against the committee's own table: both over Voigt's six, not nine."""
+    table = data.assessments[-1].parity
+    for name in ("forces", "stress"):
+        rows = table.column("quantity") == name
+        error = table.column("predicted")[rows] - table.column("reference")[rows]
+        metric = data.assessments[-1].metrics[f"{name}_mae"]
+        assert metric == pytest.approx(np.abs(error).mean(), rel=1e-4)
+        expected = np.abs(table.column("reference")[rows]).mean()
+        assert data.baselines[f"{name}_mae"] == pytest.approx(expected)
+
+
+def test_campaigns_that_share_a_database_are_kept_apart():
+    jobs = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    labels = MemoryStore(key="frame_id")
+    labels.connect()
+    for name in ("one", "two"):
+        maker = small_loop(max_iterations=1)
+        maker.campaign_id = name
+        run_locally(maker.make(), store=jobs, log=False)
+    sync_labels(jobs, labels, {})
+    # the same frames were labelled in both: let their documents be of the first
+    labels.update(
+        [{**d, "campaign_id": "one"} for d in labels.query()], key=["frame_id", "functional"]
+    )
+    one, two = (gather_report_data(jobs, LabelStore(labels), name) for name in ("one", "two"))
+    assert [d.campaign_id for d in one.iterations + two.iterations] == ["one", "two"]
+    assert len(one.selections) == len(one.assessments) == len(one.trainings) == 1
+    assert one.n_labels
+    assert two.n_labels == {}
+    assert len(gather_report_data(jobs, LabelStore(labels)).iterations) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from jobflow import JobStore
 from monty.json import MontyDecoder
 from pydantic import BaseModel
 
+from atomate2_alpot.report.baselines import trivial_errors
 from atomate2_alpot.schemas import (
     AssessmentDoc,
     IterationDoc,
@@ -44,6 +46,14 @@ class ReportData:
         Label documents of failed frames.
     n_labels : dict of str to int
         Label documents by stage and state.
+    labelled : set of str
+        ``frame_id`` of every labelled frame, and of the frame it was relaxed from.
+    surrogate : str, optional
+        Model whose predictions are called labels, if one stands in for DFT.
+    baselines : dict of str to float
+        Errors on the test set of predictions that need no model (see `trivial_errors`).
+    config : dict
+        Settings of the run, as its config file spells them.
     """
 
     iterations: list[IterationDoc] = field(default_factory=list)
@@ -53,9 +63,18 @@ class ReportData:
     element_counts: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     n_labels: dict[str, int] = field(default_factory=dict)
+    labelled: set[str] = field(default_factory=set)
+    surrogate: str | None = None
+    baselines: dict[str, float] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def gather_report_data(jobs: JobStore, labels: LabelSource) -> ReportData:
+def gather_report_data(
+    jobs: JobStore,
+    labels: LabelSource,
+    campaign_id: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> ReportData:
     """Read what a campaign has produced so far.
 
     Parameters
@@ -63,29 +82,48 @@ def gather_report_data(jobs: JobStore, labels: LabelSource) -> ReportData:
     jobs : JobStore
         Connected.
     labels : LabelStore
+    campaign_id : str, optional
+        Of one campaign only; needed where several share a database.
+    config : mapping, optional
+        Settings of the run, to be shown.
     """
+    data = ReportData(
+        iterations=_outputs(jobs, "record iteration", IterationDoc, campaign_id),
+        selections=_outputs(jobs, "select", SelectionDoc, campaign_id),
+        trainings=_outputs(jobs, "collect committee", TrainingDoc, campaign_id),
+        assessments=_outputs(jobs, "assess", AssessmentDoc, campaign_id),
+        config=config or {},
+    )
+    _read_labels(data, labels, campaign_id)
+    return data
+
+
+def _read_labels(data: ReportData, labels: LabelSource, campaign_id: str | None) -> None:
+    """Count the label documents into ``data``; none is kept but the failed ones."""
     elements: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    failures = []
-    for document in labels.documents():
+    energies: list[tuple[str, float, bool]] = []
+    for document in labels.documents({"campaign_id": campaign_id} if campaign_id else None):
         counts[f"{document.get('stage')} {document['state']}"] += 1
+        data.surrogate = data.surrogate or document.get("surrogate")
         if document["state"] == "failed":
-            failures.append(document)
-        elif document.get("stage") != "test":
+            data.failures.append(document)
+            continue
+        held_out = document.get("stage") == "test"
+        energies.append((document["formula_pretty"], document["energy_per_atom"], held_out))
+        data.labelled |= {document["frame_id"], document.get("parent") or document["frame_id"]}
+        if not held_out:
             elements.update(document["elements"])
-    return ReportData(
-        iterations=_outputs(jobs, "record iteration", IterationDoc),
-        selections=_outputs(jobs, "select", SelectionDoc),
-        trainings=_outputs(jobs, "collect committee", TrainingDoc),
-        assessments=_outputs(jobs, "assess", AssessmentDoc),
-        element_counts=dict(elements),
-        failures=failures,
-        n_labels=dict(counts),
-    )
+    data.element_counts, data.n_labels = dict(elements), dict(counts)
+    parity = data.assessments[-1].parity if data.assessments else None
+    data.baselines = trivial_errors(energies, parity)
 
 
-def _outputs(jobs: JobStore, name: str, kind: type[BaseModel]) -> list[Any]:
+def _outputs(
+    jobs: JobStore, name: str, kind: type[BaseModel], campaign_id: str | None
+) -> list[Any]:
     decode = MontyDecoder().process_decoded
-    outputs = [decode(d["output"]) for d in jobs.query({"name": name}, ["output"], load=True)]
+    wanted = {"name": name, **({"metadata.campaign_id": campaign_id} if campaign_id else {})}
+    outputs = [decode(d["output"]) for d in jobs.query(wanted, ["output"], load=True)]
     documents = [kind.model_validate(o) for o in outputs if o is not None]
     return sorted(documents, key=attrgetter("iteration"))

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from atomate2_alpot.report import figures
+from atomate2_alpot.report.elements import element_map
 from atomate2_alpot.report.gather import ReportData
 from atomate2_alpot.units import METRICS
 
@@ -36,31 +37,36 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         anchor="learning",
         title="Learning curve",
-        caption="Errors on the fixed test set, which never enters training. Grey dots are single "
-        "members, lines the committee mean.",
+        caption="Errors on the fixed test set, which never enters training. The dotted line is "
+        "what needs no model: one energy per element fitted to the training labels, zero forces, "
+        "zero stress.",
         draw=figures.learning_curve,
         needs=lambda d: [i for i in d.iterations if i.metrics],
     ),
     Section(
         anchor="parity",
         title="Parity on the fixed test set",
-        caption="Committee mean of the last iteration against the labels: energy per frame, every "
-        "force component, every stress component.",
-        draw=figures.parity,
+        caption="Top: committee mean of the last iteration against the labels, with every frame's "
+        "energy per atom, every force and every stress component. Most of an energy is "
+        "composition, so read its error, not the line. Bottom: error against the spread of the "
+        "members; above the dotted line the committee is overconfident.",
+        draw=lambda d: figures.parity(d.assessments[-1]),
         needs=lambda d: d.assessments,
     ),
     Section(
         anchor="disagreement",
         title="Disagreement of the committee",
-        caption="Every screened candidate, divided by the factors of its size and elements. Right "
-        "of the dotted line a criterion selects.",
+        caption="Every screened candidate that could be evaluated, divided by the factors of its "
+        "size and elements. Right of the dotted line a criterion is met; unphysical candidates "
+        "are rejected all the same.",
         draw=figures.disagreement,
         needs=lambda d: d.selections,
     ),
     Section(
         anchor="map",
         title="What was chosen of what passed",
-        caption="First two weighted principal components of the descriptor that DIRECT clustered.",
+        caption="First two weighted principal components of the descriptor that the sampler saw; "
+        "each iteration has its own.",
         draw=figures.selection_map,
         needs=lambda d: [s for s in d.selections if len(s.map)],
     ),
@@ -68,15 +74,15 @@ SECTIONS: tuple[Section, ...] = (
         anchor="elements",
         title="Elements in the training data",
         caption="Labelled frames that hold each element; the test set is not counted.",
-        draw=figures.element_map,
+        draw=element_map,
         needs=lambda d: d.element_counts,
     ),
     Section(
         anchor="training",
         title="Training of the last committee",
-        caption="Errors on each member's own validation set.",
+        caption="Errors on each member's own validation set while it trained.",
         draw=figures.loss_curves,
-        needs=lambda d: [t for t in d.trainings if any(len(m.epochs) for m in t.members)],
+        needs=lambda d: [t for t in d.trainings[-1:] if any(len(m.epochs) for m in t.members)],
     ),
 )
 
@@ -110,27 +116,35 @@ def build_report(data: ReportData) -> str:
     template = environment.from_string(
         (files("atomate2_alpot.report") / "template.html").read_text(encoding="utf-8")
     )
-    last = data.iterations[-1] if data.iterations else None
-    sections = [
-        {
-            "id": section.anchor,
-            "title": section.title,
-            "caption": section.caption,
-            "svg": section.draw(data) if section.needs(data) else "",
-        }
-        for section in SECTIONS
-    ]
+    # an iteration that selected nothing has neither labels nor errors: look further back
+    labelled = [d for d in data.iterations if d.counts["labelled"]]
+    measured = [d for d in data.iterations if d.metrics]
     return template.render(
-        last=last,
+        last=data.iterations[-1] if data.iterations else None,
+        functional=labelled[-1].functional if labelled else None,
+        surrogate=data.surrogate or next((d.surrogate for d in labelled if d.surrogate), None),
+        correlation=measured[-1].spread_correlation if measured else {},
         iterations=data.iterations,
         counts=COUNTS,
         metrics=[METRICS[f"{q}_{k}"] for q in figures.QUANTITIES for k in ("mae", "rmse")],
-        sections=sections,
+        baselines=data.baselines,
+        stages=list(dict.fromkeys(s for d in data.iterations for s in d.timings)),
+        sections=[_drawn(section, data) for section in SECTIONS],
+        earlier=[(a.iteration, figures.parity(a)) for a in data.assessments[:-1]],
         failures=_failures(data),
         n_labels=data.n_labels,
         members=[m for t in data.trainings[-1:] for m in t.members],
-        surrogate=last.surrogate if last else None,
+        config=_as_yaml(data.config),
     )
+
+
+def _drawn(section: Section, data: ReportData) -> dict[str, str]:
+    return {
+        "id": section.anchor,
+        "title": section.title,
+        "caption": section.caption,
+        "svg": section.draw(data) if section.needs(data) else "",
+    }
 
 
 def _failures(data: ReportData) -> list[dict[str, Any]]:
@@ -141,3 +155,9 @@ def _failures(data: ReportData) -> list[dict[str, Any]]:
         group = groups.setdefault(reason, {"reason": reason, "count": 0, "example": failure})
         group["count"] += 1
     return sorted(groups.values(), key=lambda g: -g["count"])
+
+
+def _as_yaml(config: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True) if config else ""
