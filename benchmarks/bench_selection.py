@@ -1,7 +1,7 @@
-"""QBC + DIRECT against random selection, at equal numbers of labels.
+"""QBC + DIRECT, each of the two alone, and random selection, at equal numbers of labels.
 
 One pool per seed. The committee is CHGNet 0.3.0 and 0.2.0; labels are CHGNet-r2SCAN's, a surrogate.
-Both arms train one MACE on what they chose. Two test sets that neither sees: one drawn like the
+Every arm trains one MACE on what it chose. Two test sets that neither sees: one drawn like the
 pool, and one of the candidates the committee disagrees on most.
 """
 
@@ -59,11 +59,13 @@ def one_seed(
     for size in sizes:
         arms = {
             "QBC + DIRECT": passed.take(DirectSampler().sample(passed, size, seed).indices),
+            "QBC": passed.take(RandomSampler().sample(passed, size, seed).indices),
+            "DIRECT": pool.take(DirectSampler().sample(pool, size, seed).indices),
             "random": pool.take(RandomSampler().sample(pool, size, seed).indices),
         }
         for arm, chosen in arms.items():
             divided = split_frames(chosen, assign_splits(chosen, 1, (0.85, 0.15, 0.0), seed), 0)
-            name = f"s{seed}-{size}-{arm[0]}"
+            name = f"s{seed}-{size}-{arm.replace(' ', '')}"
             run = MaceRun(
                 divided["train"],
                 divided["valid"],
@@ -96,7 +98,7 @@ def main() -> None:
     print(f"{'test set':15}{'labels':>7}  {'arm':13}" + "".join(f"{k:>24}" for k in KEYS))
     for where in ("like the pool", "disagreeing"):
         for size in options.labels:
-            for arm in ("QBC + DIRECT", "random"):
+            for arm in dict.fromkeys(r["arm"] for r in rows):
                 mine = [r for r in rows if (r["test"], r["labels"], r["arm"]) == (where, size, arm)]
                 cells = ""
                 for key in KEYS:

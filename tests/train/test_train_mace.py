@@ -8,10 +8,12 @@ from jobflow import Flow, job, run_locally
 from monty.json import MontyDecoder
 
 from atomate2_alpot.potentials import load_predictor
+from atomate2_alpot.potentials.mace import find_model, model_e0s
 from atomate2_alpot.schemas import Frames, Labels, PotentialSpec
 from atomate2_alpot.testing import ToyPotential
-from atomate2_alpot.train import MaceSettings, MaceTrainer, TrainingError, fit_e0s
+from atomate2_alpot.train import MaceSettings, MaceTrainer, TrainingError, assign_splits, fit_e0s
 from atomate2_alpot.train.mace import MaceRun, train_mace
+from atomate2_alpot.train.member import MemberPlan, SplitDoc, train_member
 
 TINY = MaceSettings(
     num_channels=4,
@@ -59,6 +61,40 @@ def test_failure_ends_early_with_maces_own_words(tmp_path):
     said = r"training of tiny failed \(exit code 2\): .*invalid choice: 'nonsense'.*tiny.log"
     with pytest.raises(TrainingError, match=said):
         train_mace(run_of(toy_frames(20), settings=settings), tmp_path)
+
+
+@pytest.mark.slow
+def test_fine_tuning_keeps_the_e0s_of_elements_that_the_data_lack(tmp_path):
+    both = toy_frames(20)
+    start, _ = train_mace(run_of(both), tmp_path / "start")
+    nickel = Frames.from_arrays(
+        np.full(2 * len(both), 28),
+        both.positions,
+        both.cell,
+        both.n_atoms,
+        labels=Labels(both.energy, both.forces, both.stress),
+    )
+    plan = MemberPlan(
+        member=0,
+        iteration=1,
+        seed=1,
+        settings=TINY,
+        start_from=PotentialSpec(backend="mace", name=str(start)),
+    )
+    splits = assign_splits(nickel, 1)
+    done = train_member(SplitDoc(frames=nickel, splits=splits), plan, None, tmp_path / "tuned")
+    assert "Al of mace" in done.e0_source
+    assert done.e0s["Al"] == pytest.approx(fit_e0s(both)["Al"], abs=1e-5)
+    model = find_model(done.spec)
+    assert model_e0s(model) == pytest.approx(done.e0s, abs=1e-5)
+
+
+def test_runs_that_share_a_folder_are_told_apart():
+    frames = toy_frames(20)
+    runs = [run_of(frames), run_of(frames, seed=2), run_of(toy_frames(20, seed=3))]
+    runs.append(run_of(frames, settings=TINY.model_copy(update={"lr": 0.02})))
+    assert len({r.fingerprint() for r in runs}) == 4
+    assert run_of(toy_frames(20)).fingerprint() == runs[0].fingerprint()
 
 
 def test_missing_e0_is_named_before_anything_runs(tmp_path):

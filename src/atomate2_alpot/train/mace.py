@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import signal
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from atomate2_alpot.potentials.mace import write_with_e0s
 from atomate2_alpot.schemas import EpochTable, Frames
 from atomate2_alpot.settings import SETTINGS
 from atomate2_alpot.train.errors import TrainingError
@@ -53,6 +56,18 @@ class MaceRun:
     name: str
     start_from: Path | None = None
 
+    def fingerprint(self) -> str:
+        """Return 16 hex digits that differ between runs on other data or with other settings."""
+        content = hashlib.sha256()
+        for frames in (self.train, self.valid):
+            content.update("".join(frames.frame_id).encode())
+            content.update(np.ascontiguousarray(frames.energy).tobytes())
+        if self.start_from is not None:
+            content.update(self.start_from.read_bytes())
+        rest = [self.settings.model_dump(), self.e0s, self.seed, self.name]
+        content.update(json.dumps(rest, sort_keys=True).encode())
+        return content.hexdigest()[:16]
+
 
 def train_mace(run: MaceRun, folder: Path) -> tuple[Path, EpochTable]:
     """Train one model.
@@ -74,6 +89,7 @@ def train_mace(run: MaceRun, folder: Path) -> tuple[Path, EpochTable]:
     TrainingError
         With MACE's own last error, if it fails, diverges, or leaves no model.
     """
+    folder = folder.resolve()  # MACE runs in it
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mace.cli.run_train", *_arguments(run, folder)]
     log = folder / f"{run.name}.log"
@@ -134,9 +150,11 @@ def _arguments(run: MaceRun, folder: Path) -> list[str]:
         *run.settings.arguments(),
     ]
     if run.start_from is not None:
+        # MACE 0.3 lets the start model's own E0s win over --E0s, in silence
+        start = write_with_e0s(run.start_from, run.e0s, folder / "start.model")
         # without foundation_model_elements the model forgets elements that this set lacks
         arguments += [
-            f"--foundation_model={run.start_from}",
+            f"--foundation_model={start}",
             "--multiheads_finetuning=False",
             "--foundation_model_elements=True",
         ]

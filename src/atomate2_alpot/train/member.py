@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from atomate2_alpot.potentials import Committee, load_predictor
-from atomate2_alpot.potentials.mace import find_model
+from atomate2_alpot.potentials.mace import find_model, model_e0s
 from atomate2_alpot.potentials.references import references_from_labels
 from atomate2_alpot.schemas import (
     Artifact,
@@ -81,6 +81,8 @@ def train_member(
     previous : TrainingDoc or None
         Where ``start_from="previous"`` takes its weights; from scratch if there is none.
     folder : Path
+        Each run gets a folder of its own in it, which the same run takes up again after a kill:
+        engines that run jobs in one shared folder must not mix two runs' checkpoints.
 
     Raises
     ------
@@ -92,6 +94,12 @@ def train_member(
     e0s, source = resolve_e0s(data.frames, plan.e0s)
     name = f"member-{plan.member}"
     start = _start_spec(plan, previous)
+    start_from = None if start is None else find_model(start)
+    if start is not None and start_from is not None:
+        # the model keeps elements that this dataset lacks, and MACE would zero their E0s
+        kept = {e: v for e, v in model_e0s(start_from).items() if e not in e0s}
+        e0s = {**e0s, **kept}
+        source += f"; {', '.join(kept)} of {start.label}" if kept else ""
     run = MaceRun(
         train=sets["train"],
         valid=sets["valid"],
@@ -99,10 +107,10 @@ def train_member(
         e0s=e0s,
         seed=plan.seed,
         name=name,
-        start_from=None if start is None else find_model(start),
+        start_from=start_from,
     )
     logger.info("training %s of iteration %d on %d frames", name, plan.iteration, len(run.train))
-    model, epochs = train_mace(run, folder)
+    model, epochs = train_mace(run, folder / f"{name}-{run.fingerprint()}")
     artifact = Artifact.from_file(model)
     spec = PotentialSpec(backend="mace", artifact=artifact, functional=plan.functional)
     test = sets["test"]

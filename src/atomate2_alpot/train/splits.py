@@ -27,8 +27,8 @@ def assign_splits(
 
     Frames that come from one parent (ionic steps of a relaxation) share a set, or the test set
     would hold near-copies of what was trained on. What was assigned before stays; new frames
-    are dealt so that the totals meet the fractions as closely as whole groups allow, with at
-    least one validation frame.
+    are dealt so that every total is within one group of its share, with at least one validation
+    frame.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def assign_splits(
     Raises
     ------
     ValueError
-        If the fractions do not sum to 1, or there are fewer than ``MIN_FRAMES`` frames.
+        If the fractions do not sum to 1, there are fewer than ``MIN_FRAMES`` frames, or all of
+        them come from one parent.
     """
     _check(frames, fractions)
     parents = frames.table["parent"].to_pylist()
@@ -86,7 +87,11 @@ def _of_member(table: SplitTable | None, member: int) -> dict[str, str]:
 def _deal(
     group_of: dict[str, str], kept: dict[str, str], fractions: Fractions, key: tuple[int, int]
 ) -> dict[str, str]:
-    """Deal new groups to the set that is furthest below its share."""
+    """Deal each new group to the set that lacks most frames.
+
+    The lacks sum to the frames still to be dealt, so none is exceeded by more than a part of a
+    group, nor missed by more than one.
+    """
     sets = {i: kept[i] for i in group_of if i in kept}
     known_groups = {group_of[i]: s for i, s in sets.items()}
     groups: dict[str, list[str]] = defaultdict(list)
@@ -95,17 +100,23 @@ def _deal(
             sets[i] = known_groups[group]
         elif i not in sets:
             groups[group].append(i)
-    counts = {name: sum(s == name for s in sets.values()) for name in SETS}
     total = len(group_of)
-    target = {name: f * total for name, f in zip(SETS, fractions, strict=True)}
-    if fractions[1] > 0:
-        target["valid"] = max(1.0, target["valid"])
+    lack = {name: f * total for name, f in zip(SETS, fractions, strict=True)}
+    for name in sets.values():
+        lack[name] -= 1
+    # training cannot do without: the first group validates where its share is less than one
+    unmet = ["valid"] if fractions[1] > 0 and "valid" not in sets.values() else []
     # a hash, and not the order of arrival, decides who goes where
     for group in sorted(groups, key=lambda g: _rank(g, key)):
-        name = max(SETS[::-1], key=lambda s: (target[s] - counts[s]) / max(target[s], 1e-9))
+        name = unmet.pop() if unmet else max(SETS, key=lambda s: lack[s])
         for i in groups[group]:
             sets[i] = name
-        counts[name] += len(groups[group])
+        lack[name] -= len(groups[group])
+    if "train" not in sets.values():
+        raise ValueError(
+            f"all {total} labelled frames come from one parent, which leaves nothing to train on "
+            "beside the validation set; label frames of other parents"
+        )
     return sets
 
 
@@ -114,7 +125,7 @@ def _rank(group: str, key: tuple[int, int]) -> str:
 
 
 def _check(frames: Frames, fractions: Fractions) -> None:
-    if abs(sum(fractions) - 1) > 1e-9 or min(fractions) < 0:
+    if not (abs(sum(fractions) - 1) <= 1e-9 and min(fractions) >= 0):
         raise ValueError(f"fractions={fractions}: train, valid, test must sum to 1")
     if len(frames) < MIN_FRAMES:
         raise ValueError(
