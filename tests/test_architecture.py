@@ -30,6 +30,8 @@ INSIDE_A_STAGE: dict[str, int] = {"jobs": 1, "makers": 2}
 ENGINES = {"jobflow", "atomate2", "fireworks"}
 ENGINE_EXCEPTIONS: dict[str, str] = {
     "label/presets.py": "makes LabelMakers around atomate2's Makers",
+    "label/engine.py": "runs a Maker's flow inside a label job",
+    "label/row.py": "the type of a field",
     "potentials/ase.py": "looks up atomate2's force fields by name",
     "dataset/stores.py": "makes JobStores",
     "dataset/labels.py": "reads a JobStore",

@@ -18,7 +18,7 @@ from atomate2_alpot.label import (
     check_label_fraction,
     presets,
 )
-from atomate2_alpot.label.parse import LabelParseError, parse_task_document
+from atomate2_alpot.label.steps import LabelParseError, read_steps
 from atomate2_alpot.schemas import Frames, PotentialSpec
 
 LJ = {"sigma": 2.4, "epsilon": 0.3, "rc": 7.0, "smooth": True}
@@ -114,32 +114,37 @@ def test_reference_to_frames_expands_the_flow(job_store, rng):
         return argon_like(5, np.random.default_rng(0))
 
     source = propose()
-    label = lj_labeller(batch_size=2).make(source.output)
+    label = lj_labeller(batch_size=2, gather_size=2).make(source.output)
     run_locally(Flow([source, label]), store=job_store, log=False)
     batch = as_batch(job_store.get_output(label.output.uuid, load=True))
     assert batch.n_labelled == 5
     assert batch.frames.frame_id == argon_like(5, np.random.default_rng(0)).frame_id
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_a_failing_label_costs_only_that_label(job_store, rng, batch_size):
+@pytest.mark.parametrize(("batch_size", "gather_size"), [(1, 1), (1, 100), (3, 3), (4, 100)])
+def test_a_failing_label_costs_only_that_label(job_store, rng, batch_size, gather_size):
     frames = argon_like(6, rng)
     bound = float(np.sort(frames.volume)[3])
-    maker = LabelMaker(maker=FailsForSome(volume=bound), functional="LJ", batch_size=batch_size)
+    maker = LabelMaker(
+        maker=FailsForSome(volume=bound),
+        functional="LJ",
+        batch_size=batch_size,
+        gather_size=gather_size,
+    )
     batch = as_batch(run(maker.make(frames), job_store))
     assert batch.n_labelled == 4
     survivors = {i for i, v in zip(frames.frame_id, frames.volume, strict=True) if v <= bound}
     assert set(batch.frames.frame_id) == survivors
     assert {f.frame_id for f in batch.failures} == set(frames.frame_id) - survivors
-    assert batch.failure_counts == {"no task document": 2}
-    assert all(f.task_uuid in f.detail for f in batch.failures)
+    assert batch.failure_counts == {"not converged": 2}
+    assert {f.detail for f in batch.failures} == {"_maybe: RuntimeError: SCF did not converge"}
 
 
 def test_all_labels_failing_is_recorded_and_refused_by_the_policy(job_store, rng):
     maker = LabelMaker(maker=FailsForSome(volume=0.0), functional="LJ")
     batch = as_batch(run(maker.make(argon_like(3, rng)), job_store))
     assert (batch.n_labelled, len(batch.failures)) == (0, 3)
-    with pytest.raises(LabelFractionError, match=r"0 of 3 .*min_label_fraction.*no task document"):
+    with pytest.raises(LabelFractionError, match=r"0 of 3 .*min_label_fraction.*not converged"):
         check_label_fraction(0, 3, maker.min_label_fraction, batch.failure_counts)
 
 
@@ -177,7 +182,7 @@ def test_relaxed_frames_are_new_frames_with_a_parent(job_store):
 
 def test_documents_of_another_kind_are_named():
     with pytest.raises(LabelParseError, match="unknown task document"):
-        parse_task_document({"energy": 1.0})
+        read_steps({"energy": 1.0})
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,9 @@ def build_labeller(section: LabelSection) -> LabelMaker:
         labeller,
         limits=section.limits,
         min_label_fraction=section.min_label_fraction,
+        retries=section.retries,
         batch_size=section.batch_size,
+        gather_size=section.gather_size,
     )
 
 

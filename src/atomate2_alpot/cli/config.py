@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.label.limits import LabelLimits
+from atomate2_alpot.label.retry import Retry
 from atomate2_alpot.schemas import PotentialSpec, Settings
 from atomate2_alpot.select import DirectSampler, QueryByCommittee, RandomSampler
 from atomate2_alpot.structures.scramble import (
@@ -63,7 +64,11 @@ class LabelSection(Settings):
     min_label_fraction: float = Field(
         0.5, ge=0, le=1, description="An iteration stops below this fraction of labels."
     )
-    batch_size: int = Field(100, gt=0, description="Labels per gather.")
+    retries: list[Retry] = Field(
+        default_factory=list, description="Second attempts at frames that failed, in order."
+    )
+    batch_size: int = Field(1, gt=0, description="Frames that one job labels in a row.")
+    gather_size: int = Field(100, gt=0, description="Frames per gather.")
 
     @model_validator(mode="after")
     def _one_source(self) -> LabelSection:

@@ -34,7 +34,8 @@ def label_documents(
         "surrogate": batch.surrogate,
         "campaign_id": batch.campaign_id or campaign_id,
     }
-    yield from _successful(batch.frames, shared)
+    computed = {row["frame_id"]: row for row in batch.calculations.table.to_pylist()}
+    yield from _successful(batch.frames, shared, computed)
     for failure in batch.failures:
         words = (errors or {}).get(failure.task_uuid or "")
         yield LabelDoc(
@@ -45,11 +46,14 @@ def label_documents(
             task_uuid=failure.task_uuid,
             formula_pretty=failure.formula,
             iteration=batch.iteration,
+            calculation=computed.get(failure.frame_id),
             **shared,
         )
 
 
-def _successful(frames: Frames, shared: dict[str, Any]) -> Iterator[LabelDoc]:
+def _successful(
+    frames: Frames, shared: dict[str, Any], computed: Mapping[str, dict[str, Any]]
+) -> Iterator[LabelDoc]:
     forces = frames.split_atoms(frames.forces)
     rows = frames.table.select(["prototype", "parent", "step", "task_uuid", "iteration"])
     for s, (structure, row) in enumerate(
@@ -58,6 +62,7 @@ def _successful(frames: Frames, shared: dict[str, Any]) -> Iterator[LabelDoc]:
         stress = frames.stress[s]
         has_stress = bool(np.isfinite(stress).all())
         composition = structure.composition
+        asked = frames.frame_id[s] if frames.frame_id[s] in computed else row["parent"]
         yield LabelDoc(
             frame_id=frames.frame_id[s],
             structure=structure.as_dict(),
@@ -73,6 +78,7 @@ def _successful(frames: Frames, shared: dict[str, Any]) -> Iterator[LabelDoc]:
             chemsys=composition.chemical_system,
             formula_pretty=composition.reduced_formula,
             volume=structure.volume,
+            calculation=computed.get(asked),
             **row,
             **shared,
         )

@@ -9,11 +9,13 @@ from typing import Any
 
 from jobflow import Flow, Job, Maker, OutputReference
 
-from atomate2_alpot.label.jobs import collect_batch, expand_labels, gather_labels
+from atomate2_alpot.label.gather import LabelTask
+from atomate2_alpot.label.jobs import collect_batch, expand_labels, gather_labels, label
 from atomate2_alpot.label.limits import LabelLimits
-from atomate2_alpot.label.parse import LabelTask
+from atomate2_alpot.label.parse import Which
+from atomate2_alpot.label.retry import Retry
+from atomate2_alpot.label.row import RowPlan
 from atomate2_alpot.schemas import Frames
-from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS
 
 logger = logging.getLogger(__name__)
 
@@ -23,35 +25,50 @@ MAX_FLOW_JOBS: int = 500
 
 @dataclass
 class LabelMaker(Maker):
-    """Label frames with an atomate2 Maker, one job per frame, and gather what succeeds.
+    """Label frames with an atomate2 Maker, and gather what succeeds.
 
     Parameters
     ----------
     name : str
         Name of the flow.
     maker : Maker
-        An atomate2 static or relax Maker (VASP, force field, ASE); its ``make`` takes a
+        An atomate2 static or relax Maker (VASP, force field, ASE, …); its ``make`` takes a
         structure and returns a job or flow whose output is a task document.
     functional : str
         Reference method of the labels, for example "r2SCAN"; stored with every frame.
     surrogate : str or None
         Name of the model, when a force field stands in for DFT. It is shown wherever the labels
         are: documents, logs, report, exports.
+    result : str or None
+        Which entry of the flow's output is the task document, where it returns several.
+    which : str
+        "last": the last ionic step becomes a frame; "all": every one that converged.
     limits : LabelLimits
         Labels beyond these are recorded as failed.
+    retries : list of Retry
+        Tried in order on a frame that failed.
+    remove : list of str
+        Patterns of files to delete when a frame is done, for example "WAVECAR*".
     min_label_fraction : float
         An iteration stops when fewer labels than this fraction succeed.
     batch_size : int
-        Labels per gather: the top gather joins batches, never single labels.
+        Frames that one job labels in a row, each in its own subfolder.
+    gather_size : int
+        Frames per gather: the top gather joins these, never single labels.
     """
 
     name: str = "label"
     maker: Maker | None = None
     functional: str = "unknown"
     surrogate: str | None = None
+    result: str | None = None
+    which: Which = "last"
     limits: LabelLimits = field(default_factory=LabelLimits)
+    retries: list[Retry] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
     min_label_fraction: float = 0.5
-    batch_size: int = 100
+    batch_size: int = 1
+    gather_size: int = 100
 
     def __post_init__(self) -> None:
         if self.maker is None:
@@ -63,13 +80,29 @@ class LabelMaker(Maker):
             raise ValueError(
                 f"LabelMaker.min_label_fraction={self.min_label_fraction}: give a fraction, 0 to 1"
             )
-        if self.batch_size < 1:
-            raise ValueError(f"LabelMaker.batch_size={self.batch_size}: give at least 1")
+        for size in ("batch_size", "gather_size"):
+            if getattr(self, size) < 1:
+                raise ValueError(f"LabelMaker.{size}={getattr(self, size)}: give at least 1")
+        names = [retry.name for retry in self.retries]
+        if len(set(names)) < len(names):
+            raise ValueError(f"LabelMaker.retries: {names} repeats a name; labels store it")
 
     @property
     def method(self) -> dict[str, Any]:
         """What the labels are: functional and surrogate, as stored in every document."""
         return {"functional": self.functional, "surrogate": self.surrogate}
+
+    def plan(self, iteration: int) -> RowPlan:
+        """Return how a label job treats its frames."""
+        return RowPlan(
+            maker=self.maker,  # type: ignore[arg-type]
+            result=self.result,
+            which=self.which,
+            limits=self.limits,
+            retries=self.retries,
+            remove=self.remove,
+            origin={"functional": self.functional, "iteration": iteration},
+        )
 
     def make(self, frames: Frames | OutputReference, iteration: int = 0) -> Flow:
         """Make the flow that labels frames; its output is a ``LabelBatchDoc``.
@@ -84,39 +117,40 @@ class LabelMaker(Maker):
         if isinstance(frames, Frames):
             return self.label_flow(frames, iteration)
         expand = expand_labels(self, frames, iteration)
-        expand.name = "label"
+        expand.name = "expand labels"
         return Flow([expand], output=expand.output, name=self.name)
 
     def label_flow(self, frames: Frames, iteration: int) -> Flow:
         """Build the flow for frames that are known: label jobs, batch gathers, one gather."""
-        if len(frames) > MAX_FLOW_JOBS:
+        n_jobs = -(-len(frames) // self.batch_size)
+        if n_jobs > MAX_FLOW_JOBS:
             logger.warning(
-                "labelling %d frames in one flow; engines slow down above ~%d jobs per workflow",
-                len(frames),
-                MAX_FLOW_JOBS,
+                "labelling %d frames in %d jobs of one flow; engines slow down above ~%d jobs per "
+                "workflow: raise batch_size",
+                *(len(frames), n_jobs, MAX_FLOW_JOBS),
             )
         jobs: list[Job | Flow] = []
-        batches = []
-        for start in range(0, len(frames), self.batch_size):
-            batch_jobs, gather = self._batch(frames[start : start + self.batch_size], iteration)
-            jobs += [*batch_jobs, gather]
+        batches, asked = [], []
+        per_gather = max(1, self.gather_size // self.batch_size) * self.batch_size
+        for start in range(0, len(frames), per_gather):
+            rows, tasks = self._rows(frames[start : start + per_gather], iteration)
+            gather = collect_batch(tasks, [r.output for r in rows], self.method, iteration)
+            gather.name = "label batch"
+            jobs += [*rows, gather]
             batches.append(gather.output)
-        top = gather_labels(batches, len(frames), self.method, iteration)
+            asked.append(tasks)
+        top = gather_labels(batches, asked, self.limits, self.method, iteration)
         top.name = "gather labels"
         return Flow([*jobs, top], output=top.output, name=self.name)
 
-    def _batch(self, frames: Frames, iteration: int) -> tuple[list[Job | Flow], Job]:
-        origins = frames.table.select(list(ORIGIN_COLUMNS)).to_pylist()
+    def _rows(self, frames: Frames, iteration: int) -> tuple[list[Job], list[dict[str, Any]]]:
         jobs, tasks = [], []
-        for frame_id, origin, structure in zip(
-            frames.frame_id, origins, frames.to_structures(), strict=True
-        ):
-            calculation = self.maker.make(structure)  # type: ignore[union-attr]
-            calculation.update_metadata({"frame_id": frame_id})
-            origin["iteration"] = iteration
-            task = LabelTask(frame_id, structure.formula, origin, calculation.output.uuid)
-            jobs.append(calculation)
-            tasks.append(dataclasses.asdict(task))
-        gather = collect_batch(tasks, [j.output for j in jobs], self.limits, self.method, iteration)
-        gather.name = "label batch"
-        return jobs, gather
+        for start in range(0, len(frames), self.batch_size):
+            row = frames[start : start + self.batch_size]
+            formulas = [s.composition.reduced_formula for s in row.to_structures()]
+            made = label(self, row, iteration)
+            made.name = f"label {formulas[0]}" if len(row) == 1 else f"label {len(row)} frames"
+            made.update_metadata({"frame_ids": row.frame_id})
+            jobs.append(made)
+            tasks.append(dataclasses.asdict(LabelTask(made.uuid, row.frame_id, formulas)))
+        return jobs, tasks

@@ -1,147 +1,135 @@
-"""From the task document of an engine to one label in our units."""
+"""From the task document of an engine to labelled frames in our units."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
 from atomate2_alpot.label.limits import LabelLimits
-from atomate2_alpot.schemas import Frames, LabelFailure, Labels
-from atomate2_alpot.units import vasp_stress_to_ase
+from atomate2_alpot.label.steps import LabelParseError, Step, mesh_of, read_steps
+from atomate2_alpot.schemas import Frames, Labels
+from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS
+
+Which = Literal["last", "all"]
+
+SAME_POSITION: float = 1e-3
+"""Å. Engines write positions with 8 decimals of a cell vector, VASP's sets sort sites."""
 
 
 @dataclass(frozen=True)
-class LabelTask:
-    """One label asked for: the frame's id and origin, and the job that computes it.
+class Parsed:
+    """Frames of one calculation.
 
     Parameters
     ----------
-    frame_id : str
-        Id of the frame.
-    formula : str
-        For messages.
-    origin : dict
-        Origin columns of the frame (see ``Frames``).
-    task_uuid : str
-        Job whose output is the task document.
+    frames : Frames
+        Labelled.
+    n_steps : int
+        Ionic steps that were computed.
     """
 
-    frame_id: str
-    formula: str
-    origin: dict[str, Any]
-    task_uuid: str
+    frames: Frames
+    n_steps: int
 
 
-class LabelParseError(ValueError):
-    """A task document that holds no usable label; ``args[0]`` is the short reason."""
-
-
-def parse_task_document(document: Any) -> tuple[Structure, Labels]:
-    """Read structure and labels from an atomate2 task document.
-
-    Serves emmet's VASP ``TaskDoc`` and atomate2's ASE and force-field documents alike: all three
-    keep ``output.energy`` (eV), ``output.forces`` (eV/Å) and ``output.stress`` (kBar with
-    VASP's sign) beside ``structure``.
+def parse_label(
+    document: Any, frame: Frames, which: Which, limits: LabelLimits, origin: Mapping[str, Any]
+) -> Parsed:
+    """Turn a task document into labelled frames.
 
     Parameters
     ----------
     document : pydantic model
-        Output of a static or relax Maker.
-
-    Returns
-    -------
-    structure : Structure
-        Final structure; site order is that of the forces.
-    labels : Labels
-        One energy, forces (N, 3), stress (1, 3, 3) in eV/Å³, tension positive; NaN without one.
+        Of a static or relax Maker.
+    frame : Frames
+        The one frame that was asked for. A step with its geometry keeps its positions to the
+        last digit and so its ``frame_id``; others have it as ``parent``.
+    which : str
+        "last" ionic step, or "all" of them.
+    limits : LabelLimits
+    origin : mapping
+        Origin columns to set (functional, task uuid, iteration).
 
     Raises
     ------
     LabelParseError
-        If the document is of another kind, unconverged, or its numbers are not finite.
+        If no step is converged and within the limits; the reason is the first step's.
     """
-    output = getattr(document, "output", None)
-    structure = getattr(document, "structure", None)
-    if output is None or structure is None:
-        raise LabelParseError(
-            "unknown task document",
-            f"{type(document).__name__} has no `output` and `structure`; label with an "
-            "atomate2 static or relax Maker",
-        )
-    state = getattr(getattr(document, "state", None), "value", getattr(document, "state", None))
-    if state not in (None, "successful"):
-        raise LabelParseError("not converged", f"task document state is {state!r}")
-    if output.energy is None or output.forces is None:
-        raise LabelParseError("no energy or forces", "the task document lacks them")
-    forces = np.asarray(output.forces, dtype=np.float64)
-    stress = _stress(output.stress)
-    if not (np.isfinite(output.energy) and np.isfinite(forces).all()):
-        raise LabelParseError("not finite", f"energy {output.energy}, forces with NaN or infinity")
-    return structure, Labels([output.energy], forces, stress[None])
-
-
-def collect_labels(
-    tasks: list[LabelTask], documents: list[Any], limits: LabelLimits, functional: str
-) -> tuple[Frames, list[LabelFailure]]:
-    """Turn the outputs of label jobs into labelled frames and records of failure.
-
-    Parameters
-    ----------
-    tasks : list of LabelTask
-    documents : list
-        One task document per task; None where the job failed.
-    limits : LabelLimits
-    functional : str
-        Reference method, stored with every frame.
-
-    Returns
-    -------
-    frames : Frames
-        In the order of ``tasks``. A frame whose engine moved the atoms (relaxation) has its own
-        ``frame_id`` and the requested one as ``parent``.
-    failures : list of LabelFailure
-    """
-    frames: list[Frames] = []
-    failures: list[LabelFailure] = []
-    for task, document in zip(tasks, documents, strict=True):
+    steps = read_steps(document)
+    wanted = steps if which == "all" else steps[-1:]
+    kept, reasons = [], []
+    for step in wanted:
         try:
-            if document is None:
-                raise LabelParseError(
-                    "no task document", f"job {task.task_uuid} failed; see the engine's log"
-                )
-            frames.append(_label_one(task, document, limits, functional))
+            kept.append(_frame_of(step, frame, limits, origin))
         except LabelParseError as error:
-            failures.append(
-                LabelFailure(
-                    frame_id=task.frame_id,
-                    formula=task.formula,
-                    reason=error.args[0],
-                    detail=error.args[1],
-                    task_uuid=task.task_uuid,
-                )
-            )
-    return Frames.concat(frames), failures
+            reasons.append(error)
+    if not kept:
+        raise reasons[0]
+    return Parsed(Frames.concat(kept), len(steps))
 
 
-def _label_one(task: LabelTask, document: Any, limits: LabelLimits, functional: str) -> Frames:
-    structure, labels = parse_task_document(document)
-    frame = Frames.from_structures(structure).with_labels(labels)
+def _frame_of(step: Step, frame: Frames, limits: LabelLimits, origin: Mapping[str, Any]) -> Frames:
+    if not step.converged:
+        raise LabelParseError("not converged", f"electronic steps of ionic step {step.number}")
     broken = limits.violation(
-        float(frame.energy[0]) / len(structure), frame.forces, frame.stress[0]
-    )
+        step.energy / len(step.structure), step.forces, step.stress
+    ) or limits.too_close(step.structure)
     if broken is not None:
         raise LabelParseError(f"beyond limit {broken.split(':')[0]}", broken)
-    origin = {**task.origin, "functional": functional, "task_uuid": task.task_uuid}
-    if frame.frame_id[0] != task.frame_id:
-        origin["parent"] = task.frame_id
-    return frame.with_origin(**origin)
+    order = match_sites(frame, step.structure)
+    if order is not None:
+        labels = Labels([step.energy], step.forces[order], step.stress[None])
+        return frame.with_labels(labels).with_origin(**origin)
+    moved = Frames.from_structures(step.structure).with_labels(
+        Labels([step.energy], step.forces, step.stress[None])
+    )
+    inherited = frame.table.select(list(ORIGIN_COLUMNS)).to_pylist()[0]
+    own = {"parent": frame.frame_id[0], "step": step.number}
+    return moved.with_origin(**{**inherited, **origin, **own})
 
 
-def _stress(stress_kbar: Any) -> NDArray[np.float64]:
-    if stress_kbar is None:
-        return np.full((3, 3), np.nan)
-    return vasp_stress_to_ase(np.asarray(stress_kbar, dtype=np.float64))
+def match_sites(frame: Frames, structure: Structure) -> NDArray[np.int64] | None:
+    """Return for each atom of a frame the site with its species and position, shape (N,).
+
+    None if cell or positions differ by more than ``SAME_POSITION`` modulo lattice vectors.
+    """
+    numbers = np.array([site.specie.Z for site in structure])
+    if sorted(numbers) != sorted(frame.numbers):
+        return None
+    cell = frame.cell[0]
+    if np.abs(structure.lattice.matrix - cell).max() > SAME_POSITION:
+        return None
+    steps = (frame.positions[:, None] - structure.cart_coords[None]) @ np.linalg.inv(cell)
+    distances = np.linalg.norm((steps - np.rint(steps)) @ cell, axis=2)
+    distances[frame.numbers[:, None] != numbers[None]] = np.inf
+    order = distances.argmin(axis=1)
+    if distances.min(axis=1).max() > SAME_POSITION or len(set(order)) < len(order):
+        return None
+    return order
+
+
+def describe_calculation(document: Any) -> dict[str, Any]:
+    """Return engine, version, cutoff, k-points and pseudopotentials (see CalculationTable)."""
+    calculations = getattr(document, "calcs_reversed", None)
+    if not calculations:
+        version = getattr(document, "forcefield_version", None)
+        name = getattr(document, "forcefield_name", None) or getattr(
+            document, "ase_calculator_name", None
+        )
+        return {"engine": name or type(document).__name__, "version": version}
+    inputs = calculations[0].input
+    mesh = mesh_of(inputs)
+    titles = [s.titel for s in inputs.potcar_spec or []]
+    cutoff = (inputs.parameters or {}).get("ENMAX") or (inputs.incar or {}).get("ENCUT")
+    return {
+        "engine": "VASP",
+        "version": calculations[0].vasp_version,
+        "encut": None if cutoff is None else float(cutoff),
+        "kpoints": None if mesh is None else "x".join(map(str, mesh)),
+        "pseudopotentials": "; ".join(titles) or None,
+    }

@@ -6,13 +6,16 @@ from atomate2_alpot.schemas.base import Document, Settings
 from atomate2_alpot.schemas.columns import Columns
 from atomate2_alpot.schemas.documents import (
     AssessmentDoc,
+    CalculationDoc,
     IterationDoc,
     LabelBatchDoc,
     LabelDoc,
     LabelFailure,
+    LabelRowDoc,
     MemberTrainingDoc,
     ScreenDoc,
     SelectionDoc,
+    TaskRecord,
     TrainingDoc,
 )
 from atomate2_alpot.schemas.frame_arrays import Labels
@@ -26,6 +29,7 @@ from atomate2_alpot.schemas.potential import (
 from atomate2_alpot.schemas.prediction import CommitteePrediction, Prediction
 from atomate2_alpot.schemas.source import CandidateSource, Shard
 from atomate2_alpot.schemas.tables import (
+    CalculationTable,
     EpochTable,
     MapTable,
     ParityTable,
@@ -33,7 +37,16 @@ from atomate2_alpot.schemas.tables import (
     SplitTable,
 )
 
-BLOBS: list[type] = [Frames, Artifact, ScoreTable, SplitTable, MapTable, ParityTable, EpochTable]
+BLOBS: list[type] = [
+    Frames,
+    Artifact,
+    ScoreTable,
+    SplitTable,
+    MapTable,
+    ParityTable,
+    EpochTable,
+    CalculationTable,
+]
 """What jobs put into the additional store ``data``: ``@job(data=BLOBS)``."""
 
 __all__ = [
@@ -41,6 +54,8 @@ __all__ = [
     "Artifact",
     "ArtifactError",
     "AssessmentDoc",
+    "CalculationDoc",
+    "CalculationTable",
     "CandidateSource",
     "Columns",
     "CommitteeDoc",
@@ -52,6 +67,7 @@ __all__ = [
     "LabelBatchDoc",
     "LabelDoc",
     "LabelFailure",
+    "LabelRowDoc",
     "Labels",
     "MapTable",
     "MemberTrainingDoc",
@@ -64,5 +80,6 @@ __all__ = [
     "Settings",
     "Shard",
     "SplitTable",
+    "TaskRecord",
     "TrainingDoc",
 ]

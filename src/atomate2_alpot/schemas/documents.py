@@ -15,6 +15,7 @@ from atomate2_alpot.schemas.base import Document
 from atomate2_alpot.schemas.frames import Frames
 from atomate2_alpot.schemas.potential import CommitteeDoc, PotentialSpec
 from atomate2_alpot.schemas.tables import (
+    CalculationTable,
     EpochTable,
     MapTable,
     ParityTable,
@@ -67,11 +68,40 @@ class LabelFailure(Document):
     formula: str | None = None
 
 
+class TaskRecord(Document):
+    """One task document of a calculation (PBE static, r2SCAN, …)."""
+
+    name: str = Field(description="Name of the atomate2 job that made it.")
+    document: Any = Field(description="emmet's or atomate2's task document, as the engine gave it.")
+
+
+class CalculationDoc(Document):
+    """What came of one frame: its task documents, or why there is no label."""
+
+    frame_id: str
+    formula: str
+    state: str = Field(description="successful or failed.")
+    reason: str | None = None
+    detail: str = ""
+    attempt: str = Field("first", description="Name of the retry that gave this, or first.")
+    folder: str | None = Field(None, description="host:path of the calculation.")
+    seconds: float = 0.0
+    tasks: list[TaskRecord] = Field(default_factory=list)
+
+
+class LabelRowDoc(Document):
+    """Output of one label job: frames labelled one after the other."""
+
+    frames: Frames = Field(description="Labelled frames, several of one calculation possible.")
+    calculations: list[CalculationDoc] = Field(description="One per frame asked for, in order.")
+    table: CalculationTable
+
+
 class LabelBatchDoc(Document):
     """Labels of one batch (or of a gather of batches)."""
 
     n_requested: int
-    n_labelled: int
+    n_labelled: int = Field(description="Frames asked for that have a label.")
     functional: str
     surrogate: str | None = Field(
         None, description="Name of the model that stands in for DFT, if one does."
@@ -80,7 +110,8 @@ class LabelBatchDoc(Document):
     campaign_id: str | None = None
     frames: Frames = Field(description="Labelled frames.")
     failures: list[LabelFailure] = Field(description="One record per failed frame.")
-    seconds: float = 0.0
+    calculations: CalculationTable = Field(description="How each label was computed.")
+    seconds: float = Field(0.0, description="Compute time of all labels, summed.")
 
     @property
     def failure_counts(self) -> dict[str, int]:
@@ -124,6 +155,9 @@ class LabelDoc(Document):
     parent: str | None = None
     step: int | None = None
     task_uuid: str | None = None
+    calculation: dict[str, Any] | None = Field(
+        None, description="How it was computed (a row of CalculationTable)."
+    )
     reason: str | None = Field(None, description="Why it failed.")
     detail: str | None = Field(None, description="The engine's own words.")
     last_updated: datetime = Field(default_factory=now)

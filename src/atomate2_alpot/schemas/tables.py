@@ -94,3 +94,31 @@ class EpochTable(Columns):
             pa.field("stress_mae", pa.float64()),
         ]
     )
+
+
+class CalculationTable(Columns):
+    """How each label was computed: one row per frame asked for, failed ones included.
+
+    ``task_uuid`` and ``task_index`` find the task documents of the calculation: item
+    ``task_index`` of ``output.calculations`` of that job. ``encut`` is in eV, ``kpoints`` the mesh
+    ("4x4x3"), ``attempt`` the name of the retry that gave the result, ``n_steps`` the ionic steps
+    computed and ``n_kept`` those that became frames.
+    """
+
+    SCHEMA: ClassVar[pa.Schema] = pa.schema(
+        [
+            pa.field("frame_id", pa.string()),
+            pa.field("task_uuid", pa.string()),
+            pa.field("task_index", pa.int32()),
+            pa.field("attempt", pa.string()),
+            pa.field("folder", pa.string()),
+            pa.field("engine", pa.string()),
+            pa.field("version", pa.string()),
+            pa.field("encut", pa.float64()),
+            pa.field("kpoints", pa.string()),
+            pa.field("pseudopotentials", pa.string()),
+            pa.field("n_steps", pa.int32()),
+            pa.field("n_kept", pa.int32()),
+            pa.field("seconds", pa.float32()),
+        ]
+    )

@@ -1,0 +1,166 @@
+"""Ionic steps of a task document, whichever engine made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Structure
+
+from atomate2_alpot.units import vasp_stress_to_ase
+
+
+class LabelParseError(ValueError):
+    """A task document that holds no usable label; ``args[0]`` is the short reason."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One ionic step.
+
+    Parameters
+    ----------
+    number : int
+        From 0; the geometry that was asked for.
+    structure : Structure
+        Site order is that of the forces.
+    energy : float
+        Total energy, eV.
+    forces : array, shape (N, 3)
+        eV/Å.
+    stress : array, shape (3, 3)
+        eV/Å³, tension positive; NaN without one.
+    converged : bool
+        Whether the electronic steps converged.
+    """
+
+    number: int
+    structure: Structure
+    energy: float
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64]
+    converged: bool = True
+
+
+def read_steps(document: Any) -> list[Step]:
+    """Read every ionic step of a task document.
+
+    Of emmet's VASP ``TaskDoc`` all ionic steps come with their electronic convergence; of
+    atomate2's ASE and force-field documents the final one. All keep energies in eV, forces in
+    eV/Å and stress in kBar with VASP's sign.
+
+    Parameters
+    ----------
+    document : pydantic model
+        Output of a static or relax Maker.
+
+    Raises
+    ------
+    LabelParseError
+        If the document is of another kind, or its numbers are missing or not finite.
+    """
+    output = getattr(document, "output", None)
+    if output is None or getattr(document, "structure", None) is None:
+        raise LabelParseError(
+            "unknown task document",
+            f"{type(document).__name__} has no `output` and `structure`; label with an "
+            "atomate2 static or relax Maker, and name the entry in `result` if its flow returns "
+            "several",
+        )
+    calculations = getattr(document, "calcs_reversed", None)
+    steps = _vasp_steps(calculations[0]) if calculations else [_final_step(document)]
+    for step in steps:
+        if not (np.isfinite(step.energy) and np.isfinite(step.forces).all()):
+            raise LabelParseError(
+                "not finite", f"energy {step.energy}, forces with NaN or infinity"
+            )
+    return steps
+
+
+def _final_step(document: Any) -> Step:
+    output = document.output
+    if output.energy is None or output.forces is None:
+        raise LabelParseError("no energy or forces", "the task document lacks them")
+    state = getattr(getattr(document, "state", None), "value", getattr(document, "state", None))
+    forces = np.asarray(output.forces, dtype=np.float64)
+    converged = state in (None, "successful")
+    return Step(0, document.structure, output.energy, forces, _stress(output.stress), converged)
+
+
+def _vasp_steps(calculation: Any) -> list[Step]:
+    check_vasp(calculation.input.incar or {}, calculation.input)
+    most = int((calculation.input.parameters or {}).get("NELM", 60))
+    found = calculation.output.ionic_steps
+    if not found:
+        raise LabelParseError(
+            "no ionic steps", "the task document keeps none; leave store_trajectory at NO"
+        )
+    return [
+        Step(
+            number,
+            step.structure,
+            _energy(step),
+            np.asarray(step.forces, dtype=np.float64),
+            _stress(step.stress),
+            converged=(step.num_electronic_steps or most) < most,
+        )
+        for number, step in enumerate(found)
+    ]
+
+
+def _energy(step: Any) -> float:
+    """Return the energy for σ → 0, as emmet and the Materials Project do.
+
+    VASP 5.4 and 6 write a wrong one at the end of an ionic step: pymatgen takes the difference
+    to the free energy from the last electronic step (`Vasprun.final_energy`), and so do we.
+    """
+    if not step.electronic_steps:
+        return float(step.e_0_energy)
+    last = step.electronic_steps[-1]
+    if last.e_0_energy is None or last.e_fr_energy is None:
+        return float(step.e_0_energy)
+    return float(last.e_0_energy - last.e_fr_energy + step.e_fr_energy)
+
+
+def check_vasp(incar: Mapping[str, Any], inputs: Any) -> None:
+    """Raise ``LabelParseError`` if VASP did not run what it was asked to run.
+
+    It starts from scratch, in silence, when WAVECAR is missing or empty, and the mesh of
+    KSPACING is N_i = max(1, ⌈|b_i| / KSPACING⌉), with b_i including 2π (VASP manual, KSPACING).
+    """
+    used = inputs.parameters or {}
+    if int(incar.get("ISTART", 0)) > 0 and int(used.get("ISTART", 0)) == 0:
+        raise LabelParseError(
+            "no WAVECAR", "ISTART asks for a start from WAVECAR, which was missing or empty"
+        )
+    mesh = mesh_of(inputs)
+    if "KSPACING" not in incar or mesh is None or inputs.structure is None:
+        return
+    lengths = np.array(inputs.structure.lattice.reciprocal_lattice.abc)
+    # positions of vasprun.xml are rounded: a length at the edge may fall on either side
+    exact = lengths / float(incar["KSPACING"])
+    low, high = np.ceil(exact - 1e-4), np.ceil(exact + 1e-4)
+    if ((mesh < np.maximum(1, low)) | (mesh > np.maximum(1, high))).any():
+        asked = np.maximum(1, np.ceil(exact)).astype(int)
+        raise LabelParseError(
+            "wrong k-points",
+            f"KSPACING={incar['KSPACING']} asks for {'x'.join(map(str, asked))}, VASP used "
+            f"{'x'.join(map(str, mesh))}",
+        )
+
+
+def mesh_of(inputs: Any) -> NDArray[np.int64] | None:
+    """Return the k-point divisions that VASP used, None for an explicit list."""
+    kpoints = getattr(inputs, "kpoints", None)
+    if kpoints is None or len(kpoints.kpts) != 1 or len(kpoints.kpts[0]) != 3:
+        return None
+    return np.array(kpoints.kpts[0], dtype=np.int64)
+
+
+def _stress(kbar: Any) -> NDArray[np.float64]:
+    if kbar is None:
+        return np.full((3, 3), np.nan)
+    return vasp_stress_to_ase(np.asarray(kbar, dtype=np.float64))

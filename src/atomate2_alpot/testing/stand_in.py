@@ -1,0 +1,95 @@
+"""A program that is started, read and restarted like VASP, for tests: energies are a model's.
+
+PyPI's `vasp-mace` was looked at first (2.9.2): MACE only, no WAVECAR, no electronic steps, and it
+cannot fail on demand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Structure
+
+from atomate2_alpot.schemas import PotentialSpec
+from atomate2_alpot.testing.vasp_files import MARK
+
+NAMES: tuple[str, ...] = ("vasp_std", "vasp_gam")
+FAULTS: tuple[str, ...] = (
+    "not_converging",
+    "dies",
+    "truncated",
+    "no_wavecar",
+    "wrong_kpoints",
+    "slow",
+)
+"""Electronic steps end at NELM; exit without results; vasprun.xml cut in half; no WAVECAR though
+LWAVE is set; another k-point mesh than asked for; runs until STOPCAR or for an hour."""
+
+
+@contextmanager
+def vasp_stand_in(
+    folder: Path,
+    faults: Mapping[str, float] | None = None,
+    models: Mapping[str, PotentialSpec] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Put the stand-in on PATH as ``vasp_std`` and ``vasp_gam``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the two executables are written.
+    faults : mapping of str to float, optional
+        Kind (see ``FAULTS``) -> fraction of structures that fail so, chosen by their content.
+    models : mapping of str to PotentialSpec, optional
+        "PBE" and "r2SCAN" -> what stands in for it; by default two different toys.
+
+    Yields
+    ------
+    dict
+        ``run_vasp_kwargs`` for atomate2's Makers: custodian looks every 0.05 s rather than
+        every 10 s.
+    """
+    if unknown := set(faults or {}) - set(FAULTS):
+        raise ValueError(f"faults {sorted(unknown)}: choose from {FAULTS}")
+    options = {
+        "faults": dict(faults or {}),
+        "models": {k: m.model_dump(mode="json") for k, m in (models or {}).items()},
+    }
+    for name in NAMES:
+        script = folder / name
+        module = "atomate2_alpot.testing.vasp_program"
+        words = [sys.executable, "-m", module, json.dumps(options)]
+        script.write_text(f"#!/bin/sh\n# {MARK}\nexec {shlex.join(words)}\n")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+    try:
+        yield {"custodian_kwargs": {"polling_time_step": 0.05, "monitor_freq": 1}}
+    finally:
+        os.environ["PATH"] = before
+
+
+def fault_of(structure: Structure, faults: Mapping[str, float]) -> str | None:
+    """Return the kind of fault that a structure meets, if any.
+
+    The choice depends on species and cell only, which the ionic steps of a static keep, and
+    neither on the order of sites.
+    """
+    species = sorted(site.specie.symbol for site in structure)
+    content = json.dumps([species, np.round(structure.lattice.matrix, 5).tolist()])
+    draw = int(hashlib.sha256(content.encode()).hexdigest()[:8], 16) / 16**8
+    for kind, fraction in faults.items():
+        if draw < fraction:
+            return kind
+        draw -= fraction
+    return None
