@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobflow import job, run_locally
+from jobflow import JobStore, job, run_locally
+from maggma.stores import MemoryStore
 
 from atomate2_alpot.dataset import (
     BlobError,
     FileBlobStore,
     LabelStore,
     StoreError,
+    Stores,
     embedded_stores,
     export_frames,
     label_documents,
@@ -52,7 +54,7 @@ def labelled(n: int = 4, seed: int = 0) -> Frames:
     )
 
 
-def batch(frames: Frames, failed: tuple[str, ...] = (), iteration: int = 1) -> LabelBatchDoc:
+def batch(frames: Frames, failed: tuple[str, ...] = (), campaign_id: str = "c1") -> LabelBatchDoc:
     failures = [
         LabelFailure(
             frame_id=i,
@@ -68,22 +70,22 @@ def batch(frames: Frames, failed: tuple[str, ...] = (), iteration: int = 1) -> L
         n_labelled=len(frames),
         functional="r2SCAN",
         surrogate="chgnet:r2scan",
-        iteration=iteration,
-        campaign_id="c1",
+        iteration=1,
+        campaign_id=campaign_id,
         frames=frames,
         failures=failures,
     )
 
 
 @job(data=BLOBS)
-def gather(n: int, seed: int, failed: list[str]):
-    return batch(labelled(n, seed), tuple(failed))
+def gather(n: int, seed: int, failed: list[str], campaign_id: str):
+    return batch(labelled(n, seed), tuple(failed), campaign_id)
 
 
-def run_gather(stores, n=4, seed=0, failed=(), stage="label"):
-    made = gather(n, seed, list(failed))
+def run_gather(stores, n=4, seed=0, failed=(), stage="label", campaign_id="c1"):
+    made = gather(n, seed, list(failed), campaign_id)
     made.name = "gather labels"
-    made.update_metadata({"campaign_id": "c1", "stage": stage, "iteration": 1})
+    made.update_metadata({"campaign_id": campaign_id, "stage": stage, "iteration": 1})
     run_locally(made, store=stores.jobs, log=False, raise_immediately=True)
     return made
 
@@ -163,6 +165,32 @@ def test_sync_writes_each_label_once_and_success_wins(stores):
     assert stores.labels.query_one({"frame_id": frames.frame_id[1]})["state"] == "successful"
 
 
+def test_campaigns_in_one_database_keep_their_own_labels(stores):
+    frames = labelled(4)
+    run_gather(stores, campaign_id="one")
+    run_gather(stores, n=2, failed=(frames.frame_id[3],), campaign_id="two")
+    sync_labels(stores.jobs, stores.labels)
+    labels = LabelStore(stores.labels)
+    assert set(labels.query(campaign_id="one").frame_id) == set(frames.frame_id)
+    assert {d["frame_id"] for d in labels.documents(campaign_id="two")} == {
+        *labelled(2).frame_id,
+        frames.frame_id[3],
+    }
+    # what succeeded in one campaign is no success of the other
+    assert labels.count({"state": "failed"}, campaign_id="two") == 1
+    assert labels.count({"state": "failed"}, campaign_id="one") == 0
+    assert sum(len(b) for b in labels.iter_frames(campaign_id="two")) == 2
+    with pytest.raises(ValueError, match="campaign_id is 'one' in the criteria, and 'two'"):
+        labels.count({"campaign_id": "one"}, campaign_id="two")
+
+
+def test_labels_of_a_server_are_indexed_by_what_they_are_written_by():
+    server = Stores(JobStore(MemoryStore()), MemoryStore(key="frame_id"), "memory")
+    server.connect()
+    indices = server.labels._collection.index_information()
+    assert {k for i in indices.values() for k, _ in i["key"]} >= {"frame_id", "campaign_id"}
+
+
 def test_query_returns_the_frames_that_were_labelled(stores):
     run_gather(stores, n=7, seed=3)
     run_gather(stores, n=2, seed=4, stage="test")
@@ -199,7 +227,77 @@ def test_filters_are_mongo_criteria_and_unknown_ones_refused():
         build_criteria(element="Al")
 
 
+@pytest.mark.parametrize("state", ["failed", {"$in": ["failed", "successful"]}])
+def test_failed_labels_are_no_frames_to_query(stores, state):
+    run_gather(stores, failed=("f1",))
+    sync_labels(stores.jobs, stores.labels)
+    labels = LabelStore(stores.labels)
+    assert len(labels.query({"state": "successful"})) == 4
+    assert labels.count({"state": "failed"}) == 1
+    with pytest.raises(ValueError, match="state is .*failed.*only successful labels are frames"):
+        labels.query({"state": state})
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"elements": "Xx"},
+        {"elements": {"$all": ["Al", "Xx"]}},
+        {"elements": {"$in": ["Xx"]}},
+        {"chemsys": "Al-Xx"},
+    ],
+)
+def test_words_that_are_no_elements_are_refused(stores, criteria):
+    labels = LabelStore(stores.labels)
+    for look in (labels.query, labels.documents, labels.count):
+        with pytest.raises(ValueError, match=r"\['Xx'\] are not chemical elements"):
+            look(criteria)
+    with pytest.raises(ValueError, match="chemsys.*Xx"):
+        build_criteria(chemsys="Al-Xx")
+    assert labels.count({"elements": {"$size": 2}, "chemsys": {"$regex": "^Al"}}) == 0
+
+
 # --- exports -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.parquet", "a.json"])
+def test_every_exported_frame_says_which_model_stood_in_for_dft(tmp_path, name):
+    surrogates = ["toy(seed=1)", None, 'od"d name']
+    path = export_frames(labelled(3), tmp_path / name, surrogate=surrogates)
+    card = json.loads((tmp_path / (name + ".card.json")).read_text())
+    assert card["surrogates"] == {'od"d name': 1, "toy(seed=1)": 1}
+    assert card["labels"].startswith("MIXED: SURROGATE")
+    if name.endswith("xyz"):
+        from ase.io import read
+
+        assert [a.info.get("surrogate") for a in read(path, ":")] == surrogates
+        np.testing.assert_array_equal(Frames.from_extxyz(path).energy, labelled(3).energy)
+    elif name.endswith("parquet"):
+        import pyarrow.parquet as pq
+
+        assert json.loads(pq.read_schema(path).metadata[b"surrogate"]) == card["surrogates"]
+    else:
+        assert [r["surrogate"] for r in json.loads(path.read_text())] == surrogates
+    with pytest.raises(ValueError, match="surrogate: 3 names for 2 frames"):
+        export_frames(labelled(2), path, surrogate=surrogates)
+
+
+def test_labels_of_the_reference_method_name_no_surrogate(tmp_path):
+    path = export_frames(labelled(2), tmp_path / "a.xyz")
+    assert "surrogate" not in path.read_text()
+    card = json.loads((tmp_path / "a.xyz.card.json").read_text())
+    assert (card["labels"], card["surrogates"]) == ("reference method", {})
+
+
+def test_the_store_knows_the_surrogate_of_each_frame(stores):
+    run_gather(stores)
+    sync_labels(stores.jobs, stores.labels)
+    stores.labels.update(
+        {**stores.labels.query_one(), "surrogate": None}, key=["frame_id", "campaign_id"]
+    )
+    frames, surrogates = LabelStore(stores.labels).query_with_surrogates()
+    assert len(frames) == 4
+    assert sorted(map(str, surrogates)) == ["None", *["chgnet:r2scan"] * 3]
 
 
 @pytest.mark.parametrize("name", ["a.xyz", "a.parquet", "a.json", "a.json.gz"])

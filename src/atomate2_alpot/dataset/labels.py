@@ -15,6 +15,9 @@ from atomate2_alpot.schemas import Frames, LabelBatchDoc, LabelDoc
 GATHER = "gather labels"
 """Name of the jobs whose outputs hold labels."""
 
+KEY: tuple[str, ...] = ("campaign_id", "frame_id", "functional")
+"""What makes a label document one of its kind."""
+
 
 def label_documents(
     batch: LabelBatchDoc, campaign_id: str | None = None, errors: Mapping[str, str] | None = None
@@ -94,7 +97,7 @@ def sync_labels(
     jobs : JobStore
         Connected; its outputs named "gather labels" are read.
     labels : Store
-        Connected; keyed by ``frame_id`` and ``functional``.
+        Connected; keyed by :data:`KEY`, so that campaigns in one database keep to themselves.
     errors : mapping, optional
         Job uuid -> the engine's own words.
 
@@ -102,7 +105,7 @@ def sync_labels(
     -------
     dict
         Number of documents written, by state. A gather is read once; a frame that failed in one
-        and succeeded in another is successful.
+        and succeeded in another of the same campaign is successful.
     """
     counts = {"successful": 0, "failed": 0}
     seen = set(labels.distinct("gather_uuid"))
@@ -113,14 +116,27 @@ def sync_labels(
         batch = LabelBatchDoc.model_validate(MontyDecoder().process_decoded(found["output"]))
         metadata = row["metadata"]
         documents = list(label_documents(batch, metadata.get("campaign_id"), errors))
-        successful = {d["frame_id"] for d in labels.query({"state": "successful"}, ["frame_id"])}
+        successful = _successful_ids(labels, documents)
         keep = [
             {**d.model_dump(), "stage": metadata.get("stage"), "gather_uuid": row["uuid"]}
             for d in documents
             if d.state == "successful" or d.frame_id not in successful
         ]
         if keep:
-            labels.update(keep, key=["frame_id", "functional"])
+            labels.update(keep, key=list(KEY))
         for document in keep:
             counts[document["state"]] += 1
     return counts
+
+
+def _successful_ids(labels: Store, documents: list[LabelDoc]) -> set[str]:
+    """Return the frames that the campaign of these documents has labelled already."""
+    if not documents:
+        return set()
+    first = documents[0]  # one gather: one campaign, one functional
+    criteria = {
+        "state": "successful",
+        "campaign_id": first.campaign_id,
+        "functional": first.functional,
+    }
+    return {d["frame_id"] for d in labels.query(criteria, ["frame_id"])}

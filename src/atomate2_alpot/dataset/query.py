@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_numbers
 from maggma.core import Store
 from pymatgen.core import Structure
 
@@ -13,6 +15,9 @@ from atomate2_alpot.schemas import Frames, Labels
 from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS
 
 BLOCK: int = 1000
+
+SYMBOL_OPERATORS: frozenset[str] = frozenset({"$all", "$in", "$nin", "$eq", "$ne"})
+"""Mongo operators whose values are symbols."""
 
 
 class LabelStore:
@@ -28,27 +33,33 @@ class LabelStore:
         self.store = store
 
     def documents(
-        self, criteria: dict[str, Any] | None = None, limit: int = 0
+        self,
+        criteria: dict[str, Any] | None = None,
+        limit: int = 0,
+        campaign_id: str | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield label documents that match a Mongo-style filter."""
-        return self.store.query(criteria or {}, limit=limit)
+        """Yield label documents that match a Mongo-style filter, of one campaign or of all."""
+        return self.store.query(_of_campaign(criteria, campaign_id), limit=limit)
 
-    def count(self, criteria: dict[str, Any] | None = None) -> int:
+    def count(self, criteria: dict[str, Any] | None = None, campaign_id: str | None = None) -> int:
         """Count label documents."""
-        return self.store.count(criteria or {})
+        return self.store.count(_of_campaign(criteria, campaign_id))
 
     def iter_frames(
-        self, criteria: dict[str, Any] | None = None, block: int = BLOCK
+        self,
+        criteria: dict[str, Any] | None = None,
+        block: int = BLOCK,
+        campaign_id: str | None = None,
     ) -> Iterator[Frames]:
-        """Yield labelled frames in blocks, so that memory does not grow with the dataset."""
-        rows: list[dict[str, Any]] = []
-        for document in self.documents({"state": "successful", **(criteria or {})}):
-            rows.append(document)
-            if len(rows) == block:
-                yield _frames(rows)
-                rows = []
-        if rows:
-            yield _frames(rows)
+        """Yield labelled frames in blocks, so that memory does not grow with the dataset.
+
+        Raises
+        ------
+        ValueError
+            If the criteria ask for labels that are not successful: these are no frames.
+        """
+        for frames, _ in self._blocks(criteria, block, campaign_id):
+            yield frames
 
     def query(self, criteria: dict[str, Any] | None = None, **filters: Any) -> Frames:
         """Return labelled frames.
@@ -60,8 +71,36 @@ class LabelStore:
         **filters
             As in :func:`build_criteria`.
         """
-        merged = {**build_criteria(**filters), **(criteria or {})}
-        return Frames.concat(list(self.iter_frames(merged)))
+        return self.query_with_surrogates(_merge(build_criteria(**filters), criteria or {}))[0]
+
+    def query_with_surrogates(
+        self, criteria: dict[str, Any] | None = None, campaign_id: str | None = None
+    ) -> tuple[Frames, list[str | None]]:
+        """Return labelled frames, and the name of the model that labelled each in place of DFT.
+
+        Parameters
+        ----------
+        criteria : dict, optional
+            Mongo-style filter on label documents (see :func:`build_criteria`).
+        campaign_id : str, optional
+
+        Returns
+        -------
+        frames : Frames
+        surrogates : list of str or None
+            One per frame; None where the reference method labelled it.
+        """
+        blocks = list(self._blocks(criteria, BLOCK, campaign_id))
+        surrogates = [name for _, names in blocks for name in names]
+        return Frames.concat([frames for frames, _ in blocks]), surrogates
+
+    def _blocks(
+        self, criteria: dict[str, Any] | None, block: int, campaign_id: str | None
+    ) -> Iterator[tuple[Frames, list[str | None]]]:
+        wanted = _merge({"state": "successful"}, criteria or {})
+        documents = self.documents(wanted, campaign_id=campaign_id)
+        while rows := list(islice(documents, block)):
+            yield _frames(rows), [r.get("surrogate") for r in rows]
 
 
 EQUALITIES: tuple[str, ...] = ("functional", "campaign_id", "stage", "iteration", "state")
@@ -87,6 +126,8 @@ def build_criteria(**filters: Any) -> dict[str, Any]:
     ------
     TypeError
         For a filter of another name.
+    ValueError
+        For a word that is no element.
     """
     unknown = sorted(set(filters) - {"elements", "chemsys", "max_force", *EQUALITIES})
     if unknown:
@@ -99,7 +140,48 @@ def build_criteria(**filters: Any) -> dict[str, Any]:
         criteria["chemsys"] = "-".join(sorted(filters["chemsys"].split("-")))
     if filters.get("max_force") is not None:
         criteria["max_force"] = {"$lte": filters["max_force"]}
+    _check_symbols(criteria)
     return criteria
+
+
+def _of_campaign(criteria: dict[str, Any] | None, campaign_id: str | None) -> dict[str, Any]:
+    wanted = criteria or {}
+    if campaign_id is not None:
+        wanted = _merge({"campaign_id": campaign_id}, wanted)
+    _check_symbols(wanted)
+    return wanted
+
+
+def _merge(ours: dict[str, Any], criteria: dict[str, Any]) -> dict[str, Any]:
+    """Join two filters; criteria must not say otherwise than what is asked for beside them."""
+    for name in ours.keys() & criteria.keys():
+        if criteria[name] != ours[name]:
+            remedy = (
+                "only successful labels are frames; look at others with documents()"
+                if name == "state"
+                else "give it once"
+            )
+            raise ValueError(
+                f"filter: {name} is {criteria[name]!r} in the criteria, and {ours[name]!r} is "
+                f"asked for beside them; take {name!r} out of the criteria ({remedy})"
+            )
+    return {**ours, **criteria}
+
+
+def _check_symbols(criteria: dict[str, Any]) -> None:
+    """Refuse words that are no elements, which would match nothing in silence."""
+    for name in ("elements", "chemsys"):
+        wanted = criteria.get(name)
+        conditions = list(wanted.values()) if isinstance(wanted, dict) else [wanted]
+        if isinstance(wanted, dict) and not set(wanted) <= SYMBOL_OPERATORS:
+            continue
+        words = [w for c in conditions for w in (c if isinstance(c, list | tuple) else [c])]
+        symbols = [s for w in words if isinstance(w, str) for s in w.split("-")]
+        wrong = sorted({s for s in symbols if s not in atomic_numbers or s == "X"})
+        if wrong:
+            raise ValueError(
+                f"filter: {name}: {wrong} are not chemical elements; give symbols such as 'Fe'"
+            )
 
 
 def _frames(rows: list[dict[str, Any]]) -> Frames:

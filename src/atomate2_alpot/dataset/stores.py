@@ -17,6 +17,9 @@ from atomate2_alpot.dataset.blobs import FileBlobStore
 TIMEOUT_MS: int = 3000
 """How long to wait for a MongoDB server before saying that it is down."""
 
+INDEXED: tuple[str, ...] = ("frame_id", "campaign_id", "gather_uuid")
+"""Fields of the labels that a server is asked to index."""
+
 
 class StoreError(RuntimeError):
     """A store cannot be reached or written; the message never holds its URI."""
@@ -52,12 +55,19 @@ class Stores:
             self.jobs.connect()
             self.labels.connect()
             self.labels.count({"frame_id": ""})
+            self._index()
         except Exception as error:
             raise StoreError(
                 f"store {self.where} does not answer ({type(error).__name__}). Is the server "
                 "running, and are host, port, user and password right? Without a server use "
                 "store: {kind: embedded}"
             ) from None
+
+    def _index(self) -> None:
+        """Index what labels are written and counted by; without the right to, do without."""
+        if not isinstance(self.labels, MontyStore):  # files have no indices
+            for field in INDEXED:
+                self.labels.ensure_index(field)
 
     def close(self) -> None:
         """Close."""
