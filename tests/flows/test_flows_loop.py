@@ -125,7 +125,7 @@ def test_too_many_failures_stop_the_iteration_and_keep_the_labels(tmp_path, job_
     errors = [e for name, e in summary.failed.items() if name.startswith("check-labels")]
     assert len(errors) == 1
     assert "min_label_fraction=1" in errors[0]
-    assert "no task document" in errors[0]
+    assert "not converged" in errors[0]
     last = outputs(job_store, "gather labels")[-1]
     assert last.iteration == 1
     assert 0 < last.n_labelled < last.n_requested
@@ -238,7 +238,7 @@ def test_fireworks_takes_every_flow_of_a_campaign(grown_flows):
 
 
 def test_expanding_jobs_do_not_pass_their_worker_on(grown_flows):
-    expanding = {"label", "start loop", "check selection", "check labels", "decide"}
+    expanding = {"expand labels", "start loop", "check selection", "check labels", "decide"}
     seen = set()
     for flow in [small_loop().make(), *grown_flows]:
         for item, _ in flow.iterflow():

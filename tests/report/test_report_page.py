@@ -42,7 +42,7 @@ def test_page_holds_every_section_and_number(data):
     for doc in data.iterations:
         assert f"{doc.metrics['energy_mae'] * 1000:.1f}" in page
     assert data.failures
-    assert "no task document" in page
+    assert "not converged" in page
 
 
 def test_surrogate_is_called_one(data):

@@ -110,7 +110,9 @@ class LabelBatchDoc(Document):
     campaign_id: str | None = None
     frames: Frames = Field(description="Labelled frames.")
     failures: list[LabelFailure] = Field(description="One record per failed frame.")
-    calculations: CalculationTable = Field(description="How each label was computed.")
+    calculations: CalculationTable = Field(
+        default_factory=CalculationTable.empty, description="How each label was computed."
+    )
     seconds: float = Field(0.0, description="Compute time of all labels, summed.")
 
     @property

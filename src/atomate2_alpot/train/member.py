@@ -92,14 +92,12 @@ def train_member(
     begin = perf_counter()
     sets = split_frames(data.frames, data.splits, plan.member)
     e0s, source = resolve_e0s(data.frames, plan.e0s)
-    name = f"member-{plan.member}"
-    start = _start_spec(plan, previous)
+    name, start = f"member-{plan.member}", _start_spec(plan, previous)
     start_from = None if start is None else find_model(start)
     if start is not None and start_from is not None:
-        # the model keeps elements that this dataset lacks, and MACE would zero their E0s
         kept = {e: v for e, v in model_e0s(start_from).items() if e not in e0s}
-        e0s = {**e0s, **kept}
         source += f"; {', '.join(kept)} of {start.label}" if kept else ""
+        e0s = {**e0s, **kept}  # the model keeps these elements, and MACE would zero their E0s
     run = MaceRun(
         train=sets["train"],
         valid=sets["valid"],
