@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
+from toy_run import TOY_CONFIG, alpot, write
 
 from atomate2_alpot.cli.build import build_labeller, build_maker
 from atomate2_alpot.cli.config import LabelSection, RunConfig
@@ -18,58 +18,6 @@ from atomate2_alpot.cli.example import example_config
 from atomate2_alpot.cli.loading import ConfigError, read_config, readable_secrets
 from atomate2_alpot.cli.run import demo_config_path
 from atomate2_alpot.label import LabelMaker
-
-TOY_CONFIG = {
-    "campaign_id": "toy",
-    "elements": ["Al", "Ni"],
-    "committee": [{"backend": "toy", "kwargs": {"seed": s}} for s in (1, 2)],
-    "propose": {
-        "n_atoms": [2, 3],
-        "candidates_per_iteration": 20,
-        "n_test": 6,
-        "n_elements": [2, 2],
-    },
-    "select": {
-        "criterion": {
-            "energy": 0.01,
-            "formation_energy": None,
-            "max_force": None,
-            "mean_stress": None,
-        }
-    },
-    "label": {"preset": "toy-surrogate", "options": {"seed": 9}},
-    "train": {
-        "n_members": 2,
-        "settings": {
-            "num_channels": 4,
-            "correlation": 1,
-            "max_ell": 1,
-            "num_interactions": 1,
-            "r_max": 4.0,
-            "max_num_epochs": 2,
-            "eval_interval": 1,
-        },
-    },
-    "loop": {"labels_per_iteration": 8, "max_iterations": 1},
-}
-
-
-def write(path: Path, config=TOY_CONFIG) -> Path:
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def alpot(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "atomate2_alpot.cli.main",
-        *map(str, arguments),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
 
 # --- configs -----------------------------------------------------------------------------
 

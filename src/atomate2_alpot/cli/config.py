@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.label.limits import LabelLimits
@@ -37,6 +37,14 @@ class ProposeSection(Settings):
     n_test: int = Field(200, gt=0, description="Candidates held out as the fixed test set.")
     first: ScrambleSettings = Field(FIRST_ITERATION, description="Distortions of iteration 1.")
     later: ScrambleSettings = Field(LATER_ITERATIONS, description="Those of later iterations.")
+
+    @field_validator("first", "later", mode="before")
+    @classmethod
+    def _over_the_preset(cls, given: Any, info: ValidationInfo) -> Any:
+        """Let a section that names some values keep the others of its preset."""
+        if not isinstance(given, dict):
+            return given
+        return {**cls.model_fields[str(info.field_name)].default.model_dump(), **given}
 
 
 class SelectSection(Settings):
@@ -129,6 +137,10 @@ class RunConfig(Settings):
     train: TrainSection = TrainSection()
     loop: LoopSettings = LoopSettings()
     store: StoreSection = StoreSection()
+
+    def without_secrets(self) -> dict[str, Any]:
+        """Return the config as plain values, without the URI of the store."""
+        return self.model_dump(mode="json", exclude={"store": {"uri"}})
 
     @field_validator("elements")
     @classmethod

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from atomate2_alpot.cli.build import build_maker, build_stores
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.loading import read_config, readable_secrets
+from atomate2_alpot.cli.show import make_console
 from atomate2_alpot.settings import SETTINGS
 
 MIN_FREE_GB: float = 5.0
@@ -44,8 +45,8 @@ def diagnose(config_path: Path | None, run_dir: Path) -> int:
     findings += list(check_vasp(config))
     table = Table("check", "", "finding", show_lines=False)
     for finding in findings:
-        table.add_row(finding.what, MARKS[finding.state], finding.words)
-    Console(highlight=False).print(table)
+        table.add_row(escape(finding.what), MARKS[finding.state], escape(finding.words))
+    make_console().print(table)
     return int(any(f.state == "fail" for f in findings))
 
 

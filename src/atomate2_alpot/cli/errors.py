@@ -21,6 +21,10 @@ def explain(error: Exception) -> tuple[str, int]:
     text = URI_CREDENTIALS.sub(r"\1***@", str(error)) or type(error).__name__
     known = isinstance(error, ValueError | FileNotFoundError)
     if isinstance(error, RunFailedError) or not known:
-        hint = "" if isinstance(error, RuntimeError) else f" ({type(error).__name__}; see --debug)"
+        hint = (
+            ""
+            if isinstance(error, RuntimeError)
+            else f" ({type(error).__name__}; add --debug to see where)"
+        )
         return text + hint, FAILED
     return text, BAD_INPUT

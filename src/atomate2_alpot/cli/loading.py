@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from atomate2_alpot.cli.config import RunConfig
+from atomate2_alpot.cli.paths import with_absolute_paths
 
 UNIT_PATTERN = re.compile(r"^\s*[-+\d.eE]+\s*(m?eV\S*|GPa|kBar|Å|A)\s*$")
 
@@ -36,7 +37,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_config(path: str | Path) -> RunConfig:
-    """Read and validate a config file.
+    """Read and validate a config file; relative paths in it are relative to its own folder.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def read_config(path: str | Path) -> RunConfig:
     if not isinstance(data, dict):
         raise ConfigError(f"config {path}: expected keys and values; see `alpot config`")
     try:
-        return RunConfig.model_validate(data)
+        return with_absolute_paths(RunConfig.model_validate(data), path.resolve().parent)
     except ValidationError as error:
         lines = "\n".join(f"  {_explain(e)}" for e in error.errors())
         raise ConfigError(f"config {path}:\n{lines}") from None

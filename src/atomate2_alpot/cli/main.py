@@ -18,17 +18,19 @@ app = typer.Typer(
 
 RunDir = Annotated[Path, typer.Option("--run-dir", "-d", help="Folder of the run.")]
 DEFAULT_RUN = Path("alpot-run")
+DEBUG = "--debug"
 INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+"""Exit code after Ctrl-C or SIGTERM."""
 
 
 @app.callback(invoke_without_command=True)
 def _options(
     context: typer.Context,
     show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-    debug: Annotated[bool, typer.Option(help="Show tracebacks of errors.")] = False,
+    _: Annotated[
+        bool, typer.Option(DEBUG, help="Show tracebacks of errors; works behind any command too.")
+    ] = False,
 ) -> None:
-    context.obj = {"debug": debug}
     if show_version:
         typer.echo(f"atomate2-alpot {version('atomate2-alpot')}")
         raise typer.Exit
@@ -78,12 +80,7 @@ def query(
     """Query the label documents of a campaign."""
     from atomate2_alpot.cli.show import show_labels
 
-    filters = {
-        "elements": [e for e in elements.split(",") if e],
-        "chemsys": chemsys or None,
-        "iteration": iteration,
-        "state": state or None,
-    }
+    filters = {"elements": elements, "chemsys": chemsys, "iteration": iteration, "state": state}
     form = "count" if count else "json" if as_json else "table"
     show_labels(run_dir, criteria, filters, limit, form)
 
@@ -136,12 +133,15 @@ def main() -> None:
     """Run the command; errors end as one message and an exit code."""
     from atomate2_alpot.cli.errors import explain
 
+    arguments = [a for a in sys.argv[1:] if a != DEBUG]  # click knows it before a command only
     try:
-        code = app(standalone_mode=False)  # what a command raised as Exit comes back as its code
+        code = app(
+            arguments, standalone_mode=False
+        )  # what a command raised as Exit comes back as its code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
-        if "--debug" in sys.argv:
+        if DEBUG in sys.argv:
             raise
         message, code = explain(error)
         typer.echo(f"error: {message}", err=True)

@@ -60,7 +60,7 @@ def run_campaign(config_path: Path, run_dir: Path) -> None:
     progress = _Progress(console, stores)
     summary = run_embedded(maker.make, run_dir, stores.jobs, progress)
     sync_labels(stores.jobs, stores.labels, summary.errors)
-    report = report_of(stores, run_dir)
+    report = report_of(config, stores, run_dir / "report.html")
     print_iterations(console, iteration_documents(stores.jobs, config.campaign_id))
     console.print(
         f"{summary.n_run} jobs run, {summary.n_reused} found done, {summary.seconds:.0f} s"
@@ -100,7 +100,7 @@ class _Progress:
 def _keep_config(config: RunConfig, run_dir: Path) -> None:
     """Keep the config beside the run, and refuse another one for the same run."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    current = config.model_dump(mode="json", exclude={"store": {"uri"}})
+    current = config.without_secrets()
     path = run_dir / CONFIG_COPY
     if path.exists():
         earlier = yaml.safe_load(path.read_text())

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ase.data import atomic_numbers
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from atomate2_alpot.cli.build import build_stores
+from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.loading import ConfigError, read_config
 from atomate2_alpot.dataset import LabelStore, Stores, export_frames, iteration_documents
 from atomate2_alpot.dataset.query import build_criteria
@@ -19,6 +22,7 @@ from atomate2_alpot.schemas.files import write_atomic
 from atomate2_alpot.units import METRICS
 
 SHOWN_METRICS: tuple[str, ...] = ("energy_mae", "forces_mae", "stress_mae")
+LABEL_STATES: tuple[str, ...] = ("successful", "failed")
 LABEL_COLUMNS: tuple[str, ...] = (
     "formula_pretty",
     "nsites",
@@ -32,8 +36,8 @@ LABEL_COLUMNS: tuple[str, ...] = (
 )
 
 
-def open_run(run_dir: Path) -> Stores:
-    """Return the connected stores of a run.
+def open_run(run_dir: Path) -> tuple[RunConfig, Stores]:
+    """Return the config and the connected stores of a run.
 
     Raises
     ------
@@ -46,9 +50,10 @@ def open_run(run_dir: Path) -> Stores:
             f"{run_dir} holds no run (no config.yaml); give its folder with --run-dir, or start "
             "one with `alpot demo` or `alpot run CONFIG`"
         )
-    stores = build_stores(read_config(path), run_dir)
+    config = read_config(path)
+    stores = build_stores(config, run_dir)
     stores.connect()
-    return stores
+    return config, stores
 
 
 def make_console() -> Console:
@@ -60,7 +65,8 @@ def make_console() -> Console:
 def show_status(run_dir: Path) -> None:
     """Print the iterations of a run."""
     console = make_console()
-    documents = iteration_documents(open_run(run_dir).jobs)
+    config, stores = open_run(run_dir)
+    documents = iteration_documents(stores.jobs, config.campaign_id)
     if not documents:
         console.print("no iteration has finished yet")
     print_iterations(console, documents)
@@ -84,7 +90,8 @@ def print_iterations(console: Console, documents: list[IterationDoc]) -> None:
         table.add_row(str(doc.iteration), *counts, *metrics)
     console.print(table)
     last = documents[-1]
-    console.print(f"{last.campaign_id}: {last.status.replace('_', ' ')}. {last.message}")
+    words = f"{last.campaign_id}: {last.status.replace('_', ' ')}. {last.message}"
+    console.print(words, markup=False)
 
 
 def table_counts() -> tuple[str, ...]:
@@ -97,51 +104,100 @@ def show_labels(
 ) -> None:
     """Print label documents as a table, as JSON lines, or their number."""
     console = make_console()
-    labels = LabelStore(open_run(run_dir).labels)
-    merged = {**build_criteria(**filters), **_json(criteria)}
+    wanted = {**build_criteria(**_checked(filters)), **_json(criteria)}
+    labels = LabelStore(open_run(run_dir)[1].labels)
     if form == "count":
-        console.print(labels.count(merged))
+        console.print(labels.count(wanted))
         return
     if form == "json":
-        for document in labels.documents(merged, limit):
+        for document in labels.documents(wanted, limit):
             document.pop("_id", None)
             print(json.dumps(document, default=str))
         return
     table = Table(*LABEL_COLUMNS)
-    for document in labels.documents(merged, limit):
+    for document in labels.documents(wanted, limit):
         table.add_row(*(_cell(document.get(c)) for c in LABEL_COLUMNS))
     console.print(table)
-    console.print(f"{table.row_count} of {labels.count(merged)} documents")
+    console.print(f"{table.row_count} of {labels.count(wanted)} documents")
 
 
 def export_labels(
     run_dir: Path, path: Path, kind: str | None, criteria: str, with_test: bool
 ) -> None:
     """Export labelled frames; the held-out test set stays out unless asked for."""
-    labels = LabelStore(open_run(run_dir).labels)
-    wanted = _json(criteria) if with_test else {"stage": {"$ne": "test"}, **_json(criteria)}
+    given = _json(criteria)
+    if _asks_for_failed(given):
+        raise ConfigError(
+            f"filter {criteria!r} asks for labels that failed: they hold no energy or forces to "
+            "export. Leave `state` out; `alpot query --state failed` shows them"
+        )
+    labels = LabelStore(open_run(run_dir)[1].labels)
+    wanted = given if with_test else {"stage": {"$ne": "test"}, **given}
     frames = labels.query(wanted)
     first = next(iter(labels.documents({"state": "successful"}, limit=1)), {})
     export_frames(frames, path, kind, first.get("surrogate"))
-    Console(highlight=False).print(f"{len(frames)} frames: {path} (and its card)", soft_wrap=True)
+    words = f"{len(frames)} frames: {path} (and its card)"
+    make_console().print(words, soft_wrap=True, markup=False)
 
 
 def write_report(run_dir: Path, output: Path | None) -> Path:
     """Write the report of a run."""
-    return report_of(open_run(run_dir), run_dir, output)
+    config, stores = open_run(run_dir)
+    return report_of(config, stores, output or run_dir / "report.html")
 
 
-def report_of(stores: Stores, run_dir: Path, output: Path | None = None) -> Path:
+def report_of(config: RunConfig, stores: Stores, path: Path) -> Path:
     """Write the report page of connected stores and return its path."""
-    page = build_report(gather_report_data(stores.jobs, LabelStore(stores.labels)))
-    path = (output or run_dir / "report.html").resolve()
+    labels = LabelStore(stores.labels)
+    data = gather_report_data(stores.jobs, labels, config.campaign_id, config.without_secrets())
+    page = build_report(data)
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, page.encode())
     return path
 
 
 def _title(doc: IterationDoc) -> str:
     note = f" (SURROGATE labels: {doc.surrogate})" if doc.surrogate else ""
-    return f"campaign {doc.campaign_id}, {doc.functional}{note}; errors on the fixed test set"
+    title = f"campaign {doc.campaign_id}, {doc.functional}{note}; errors on the fixed test set"
+    return escape(title)
+
+
+def _checked(filters: dict[str, Any]) -> dict[str, Any]:
+    """Return the filters of a command line as `build_criteria` takes them.
+
+    Raises
+    ------
+    ConfigError
+        For what no label can have: an empty answer would look like an empty store.
+    """
+    elements = [e.strip() for e in filters["elements"].split(",") if e.strip()]
+    chemsys = [e.strip() for e in filters["chemsys"].split("-") if e.strip()]
+    for option, symbols in (("--elements", elements), ("--chemsys", chemsys)):
+        unknown = [e for e in symbols if e not in atomic_numbers]
+        if unknown:
+            raise ConfigError(f"{option}: {unknown} are not elements; use symbols such as 'Fe'")
+    state = filters["state"].strip()
+    if state and state not in LABEL_STATES:
+        raise ConfigError(f"--state: {state!r} is no state; choose from {list(LABEL_STATES)}")
+    return {
+        "elements": elements,
+        "chemsys": "-".join(chemsys) or None,
+        "iteration": filters["iteration"],
+        "state": state or None,
+    }
+
+
+def _asks_for_failed(criteria: Any) -> bool:
+    """Tell whether a filter compares `state` with anything but successful."""
+    if isinstance(criteria, list):
+        return any(_asks_for_failed(c) for c in criteria)
+    if not isinstance(criteria, dict):
+        return False
+    asked = criteria.get("state", "successful")
+    return asked not in ("successful", {"$eq": "successful"}, {"$ne": "failed"}) or any(
+        _asks_for_failed(v) for v in criteria.values()
+    )
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -158,4 +214,6 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+    return (
+        f"{value:.3f}" if isinstance(value, float) else escape(str("" if value is None else value))
+    )

@@ -1,0 +1,8 @@
+"""A config of a toy campaign, importable by every module of this folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
