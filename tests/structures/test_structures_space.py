@@ -23,6 +23,7 @@ from atomate2_alpot.structures import (
     aflow_prototypes,
     distinct_permutations,
     guess_lattice,
+    prototypes_from_folder,
     scramble,
 )
 from atomate2_alpot.structures.kinds import unrank_subsets
@@ -99,10 +100,36 @@ def test_permutations_agree_with_brute_force_on_every_bundled_prototype():
         assert found[0].species == prototype.structure.species
 
 
-def test_disordered_structures_are_refused():
+@pytest.mark.parametrize(
+    "use",
+    [
+        distinct_permutations,
+        guess_lattice,
+        lambda s: CandidateSpace([s], ["Al", "Ni"]),
+        lambda s: CandidateSpace([ROCKSALT, Prototype(s, "mixed")], ["Al", "Ni"]),
+    ],
+)
+def test_disordered_structures_are_refused_by_name(use):
     mixed = Structure(Lattice.cubic(3), [{"Cu": 0.5, "Au": 0.5}], [[0, 0, 0]])
-    with pytest.raises(ValueError, match="disordered"):
-        distinct_permutations(mixed)
+    with pytest.raises(ValueError, match=r"prototype .*\(Cu0.5 Au0.5\) is disordered; order it"):
+        use(mixed)
+
+
+def test_oxidation_states_are_no_elements_of_a_prototype(tmp_path):
+    magnetite = Structure(
+        Lattice.cubic(4.2), ["Fe2+", "Fe3+", "O2-"], [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0]]
+    )
+    for name in ("a", "b"):
+        magnetite.to(filename=str(tmp_path / f"{name}.cif"))
+    assert "Fe3+" in (tmp_path / "a.cif").read_text()
+    (read,) = prototypes_from_folder(tmp_path)
+    assert [len(read.structure.composition), read.weight] == [2, 1.0]  # a binary: kept whole
+    space = CandidateSpace([read], ["Al", "Ni", "O"])
+    assert len(space) == comb(3, 2) * len(distinct_permutations(read))
+    assert space.kinds[0].n_kinds == 2
+    half = Structure(Lattice.cubic(3), [{"Fe2+": 0.5, "Fe3+": 0.5}], [[0, 0, 0]])
+    assert guess_lattice(half).formula == "Fe1"
+    assert str(half[0].specie if half.is_ordered else half[0].species) != "Fe1"  # not touched
 
 
 @pytest.mark.parametrize("factor", [0.96, 0.92])

@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 
 from atomate2_alpot.structures.lattice import pair_distances
 from atomate2_alpot.structures.permutations import permutation_indices, site_classes
-from atomate2_alpot.structures.prototypes import Prototype
+from atomate2_alpot.structures.prototype import Prototype
 
 
 @dataclass(frozen=True, eq=False)

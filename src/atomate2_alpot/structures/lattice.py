@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
-from atomate2_alpot.structures.prototypes import Prototype, as_prototype
+from atomate2_alpot.structures.prototype import Prototype, as_prototype
 from atomate2_alpot.structures.radii import radii_of
 
 SEARCH_RADIUS: float = 9.0
@@ -82,7 +82,7 @@ def guess_lattice(item: Structure | Prototype, factor: float = LATTICE_FACTOR) -
     Raises
     ------
     ValueError
-        If an element has no radius, or ``factor`` is not positive.
+        If the structure is disordered, an element has no radius, or ``factor`` is not positive.
     """
     if factor <= 0:
         raise ValueError(f"factor={factor}: give a positive number (0.96, or 0.92 at first)")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from atomate2_alpot.structures.prototypes import Prototype, as_prototype
+from atomate2_alpot.structures.prototype import Prototype, as_prototype
 
 TOLERANCE: float = 0.01
 """``ltol`` and ``stol`` of the matcher (MP-ALOE, METHODS.md §1)."""
@@ -72,8 +72,6 @@ def distinct_permutations(item: Structure | Prototype) -> list[Structure]:
         If it is disordered.
     """
     structure = as_prototype(item).structure
-    if not structure.is_ordered:
-        raise ValueError(f"{structure.formula} is disordered; permutations need ordered sites")
     elements, classes = site_classes(structure)
     return [
         _assign(structure, [elements[e] for e in p], classes)

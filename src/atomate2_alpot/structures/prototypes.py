@@ -9,34 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from monty.json import MSONable
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
+from atomate2_alpot.structures.prototype import Prototype, without_oxidation_states
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prototype(MSONable):
-    """A structure whose elements are placeholders.
-
-    Parameters
-    ----------
-    structure : Structure
-        Ordered; its elements mark the symmetry-distinct kinds of site.
-    name : str
-        Shown in documents and reports.
-    weight : float
-        Fraction of its decorations that a candidate space keeps, 0 to 1.
-    """
-
-    structure: Structure
-    name: str
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.weight <= 1:
-            raise ValueError(f"prototype {self.name}: weight={self.weight}; give 0 < weight ≤ 1")
 
 
 @dataclass
@@ -80,15 +58,6 @@ def frequency_weight(frequency: int, n_elements: int) -> float:
     sqrt(frequency of the prototype) / 3, at most 1.
     """
     return 1.0 if n_elements < 3 else min(1.0, frequency**0.5 / 3)
-
-
-def as_prototype(item: Structure | Prototype) -> Prototype:
-    """Return a prototype; a bare structure gets its formula as name and weight 1."""
-    return (
-        item
-        if isinstance(item, Prototype)
-        else Prototype(item, item.composition.anonymized_formula)
-    )
 
 
 @cache
@@ -240,7 +209,7 @@ def _collect(
     usable = []
     for name, read in named:
         try:
-            structure = read()
+            structure = without_oxidation_states(read())
         except Exception as error:
             report.skip(
                 "unreadable",

@@ -15,7 +15,7 @@ from atomate2_alpot.schemas import Frames
 from atomate2_alpot.structures.kinds import DecorationKind
 from atomate2_alpot.structures.lattice import lattice_scale
 from atomate2_alpot.structures.ordering import shuffled
-from atomate2_alpot.structures.prototypes import Prototype, as_prototype
+from atomate2_alpot.structures.prototype import Prototype, as_prototype
 from atomate2_alpot.structures.radii import radii_of
 from atomate2_alpot.structures.scramble import (
     FIRST_ITERATION,
@@ -48,8 +48,8 @@ class CandidateSpace(MSONable):
     Raises
     ------
     ValueError
-        If there is no prototype, or an element is unknown, repeated, or without a radius, or
-        there are fewer elements than a prototype has kinds of site.
+        If there is no prototype or a disordered one, or an element is unknown, repeated, or
+        without a radius, or there are fewer elements than a prototype has kinds of site.
     """
 
     def __init__(
