@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from atomate2_alpot.campaign.embedded import RunInProgressError, RunSummary, run_embedded
+from atomate2_alpot.campaign.embedded import Hooks, RunInProgressError, RunSummary, run_embedded
+from atomate2_alpot.campaign.history import History, retry_failed
 
-__all__ = ["RunInProgressError", "RunSummary", "run_embedded"]
+__all__ = [
+    "History",
+    "Hooks",
+    "RunInProgressError",
+    "RunSummary",
+    "retry_failed",
+    "run_embedded",
+]

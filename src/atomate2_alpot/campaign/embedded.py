@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from jobflow import Flow, Job, JobStore, OnMissing
+from jobflow import Flow, Job, JobStore
 
+from atomate2_alpot.campaign.history import History, retry_failed, tolerates_missing
 from atomate2_alpot.campaign.journal import Entry, Journal, job_folder_name
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,9 @@ class RunSummary:
     failed : dict
         Folder of each failed job -> its traceback.
     errors : dict
-        Uuid of each failed job -> the last line of its traceback.
+        Uuid of each failed job -> what it raised, in one line.
+    stopped_by : str or None
+        Folder of the first failed job that nothing in the flow tolerates.
     completed : bool
         Whether every job ran that could; False when a failure kept others from running.
     seconds : float
@@ -51,8 +53,33 @@ class RunSummary:
     n_reused: int = 0
     failed: dict[str, str] = field(default_factory=dict, repr=False)
     errors: dict[str, str] = field(default_factory=dict, repr=False)
+    stopped_by: str | None = None
     completed: bool = True
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a caller adds to a run.
+
+    Parameters
+    ----------
+    on_job_done : callable, optional
+        Called with each job that ran now and its entry.
+    on_resume : callable
+        Called with the run's history before a run continues; what it forgets runs again. Default:
+        :func:`retry_failed`.
+    renew : callable, optional
+        Called with each job before it runs, to change its arguments: jobs read from the journal
+        hold what was known when they were made.
+    on_forget : callable, optional
+        Called with the uuids of jobs whose outputs are void, before those are removed.
+    """
+
+    on_job_done: JobCallback | None = None
+    on_resume: Callable[[History], object] = retry_failed
+    renew: Callable[[Job], None] | None = None
+    on_forget: Callable[[list[str]], None] | None = None
 
 
 def run_embedded(
@@ -60,8 +87,12 @@ def run_embedded(
     run_dir: Path,
     store: JobStore,
     on_job_done: JobCallback | None = None,
+    hooks: Hooks | None = None,
 ) -> RunSummary:
     """Run a flow to its end, or from where an earlier call stopped.
+
+    What failed is run again when the flow stopped because of it; a failure that the flow went on
+    without is not (see :func:`retry_failed`).
 
     Parameters
     ----------
@@ -73,7 +104,8 @@ def run_embedded(
     store : JobStore
         Where outputs go. It must outlive the process.
     on_job_done : callable, optional
-        Called with each job that ran now and its entry.
+        Shorthand for that of ``hooks``.
+    hooks : Hooks, optional
 
     Returns
     -------
@@ -87,16 +119,19 @@ def run_embedded(
         On Ctrl-C, after which the same call continues.
     """
     start = perf_counter()
+    hooks = hooks or Hooks(on_job_done)
     run_dir = Path(run_dir).resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
     with _locked(run_dir / "lock"):
         journal = Journal(run_dir / "journal")
+        store.connect()
+        if journal.flow_file.exists():
+            hooks.on_resume(History(journal, store, run_dir / "jobs", hooks.on_forget))
         flow = journal.load_flow()
         if flow is None:
             flow = make_flow()
             journal.save_flow(flow)
-        store.connect()
-        runner = _Runner(journal, run_dir / "jobs", store, on_job_done)
+        runner = _Runner(journal, run_dir / "jobs", store, hooks)
         runner.summary.completed = runner.run_flow(flow)
     runner.summary.seconds = perf_counter() - start
     return runner.summary
@@ -117,13 +152,11 @@ def _locked(path: Path) -> Iterator[None]:
 class _Runner:
     """State of one pass over a flow and the flows it grows into."""
 
-    def __init__(
-        self, journal: Journal, jobs_dir: Path, store: JobStore, on_job_done: JobCallback | None
-    ) -> None:
+    def __init__(self, journal: Journal, jobs_dir: Path, store: JobStore, hooks: Hooks) -> None:
         self.journal = journal
         self.jobs_dir = jobs_dir
         self.store = store
-        self.on_job_done = on_job_done
+        self.hooks = hooks
         self.summary = RunSummary()
         self.failed: set[str] = set()
         self.stopped: set[str] = set()
@@ -139,7 +172,7 @@ class _Runner:
             if self.stopped.intersection(parents):
                 self.stopped.add(job.uuid)
                 continue
-            if self.failed.intersection(parents) and not _tolerates_missing(job):
+            if self.failed.intersection(parents) and not tolerates_missing(job):
                 self.failed.add(job.uuid)
                 ok = False
                 continue
@@ -158,23 +191,25 @@ class _Runner:
     def _is_settled(self, job: Job, order: list[tuple[Job, list[str]]]) -> bool:
         """Tell whether the flow went on without a failed job: then it is not tried again."""
         children = [child for child, parents in order if job.uuid in parents]
-        return any(_tolerates_missing(c) and self.journal.has(c) for c in children)
+        return any(tolerates_missing(c) and self.journal.has(c) for c in children)
 
     def _run_job(self, job: Job) -> Entry:
         folder = self.jobs_dir / job_folder_name(job)
         folder.mkdir(parents=True, exist_ok=True)
         start = perf_counter()
+        if self.hooks.renew is not None:
+            self.hooks.renew(job)
         try:
             with chdir(folder):
                 response = job.run(store=self.store)
             entry = Entry.of_response(job, response, perf_counter() - start)
-        except Exception:
+        except Exception as error:
             logger.debug("%s failed in %s", job.name, folder, exc_info=True)
-            entry = Entry(job.name, "failed", perf_counter() - start, error=traceback.format_exc())
+            entry = Entry.of_error(job, error, perf_counter() - start)
         self.journal.write(job, entry)
         self.summary.n_run += 1
-        if self.on_job_done is not None:
-            self.on_job_done(job, entry)
+        if self.hooks.on_job_done is not None:
+            self.hooks.on_job_done(job, entry)
         return entry
 
     def _follow(self, job: Job, entry: Entry, order: list[tuple[Job, list[str]]]) -> bool:
@@ -182,9 +217,12 @@ class _Runner:
         if entry.state == "failed":
             self.failed.add(job.uuid)
             self.summary.failed[job_folder_name(job)] = entry.error
-            self.summary.errors[job.uuid] = entry.last_line
+            self.summary.errors[job.uuid] = entry.reason
             children = [child for child, parents in order if job.uuid in parents]
-            return bool(children) and all(_tolerates_missing(c) for c in children)
+            tolerated = bool(children) and all(tolerates_missing(c) for c in children)
+            if not tolerated and self.summary.stopped_by is None:
+                self.summary.stopped_by = job_folder_name(job)
+            return tolerated
         if entry.stop_children:
             self.stopped.add(job.uuid)
         if entry.stop_jobflow:
@@ -194,12 +232,3 @@ class _Runner:
         if not ok:  # the flow that was to make this job's output did not get there
             self.failed.add(job.uuid)
         return ok
-
-
-def _tolerates_missing(job: Job) -> bool:
-    """Tell whether a job is meant to run without some of its inputs.
-
-    jobflow's own ``store_inputs`` says so too, but it only passes on what a replacing flow
-    returns: without that, the job it stands for has failed.
-    """
-    return job.name != "store_inputs" and job.config.on_missing_references != OnMissing.ERROR

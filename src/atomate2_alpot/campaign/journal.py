@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ class Entry:
         Wall time.
     error : str
         Traceback of a failed job.
+    reason : str
+        What it raised, in one line (:func:`reason_of`).
     replace, detour, addition : Flow or None
         Flows the job asked for, as they were before they ran.
     stop_children, stop_jobflow : bool
@@ -38,6 +41,7 @@ class Entry:
     state: str
     seconds: float
     error: str = ""
+    reason: str = ""
     replace: Flow | None = None
     detour: Flow | None = None
     addition: Flow | None = None
@@ -57,16 +61,31 @@ class Entry:
             **flows,
         )
 
-    @property
-    def last_line(self) -> str:
-        """The last line of the traceback: what went wrong, in the engine's words."""
-        lines = self.error.strip().splitlines()
-        return lines[-1] if lines else ""
+    @classmethod
+    def of_error(cls, job: Job, error: Exception, seconds: float) -> Entry:
+        """Build the entry of a job that raised."""
+        trace = "".join(traceback.format_exception(error))
+        return cls(job.name, "failed", seconds, error=trace, reason=reason_of(error))
 
     @property
     def new_flows(self) -> list[Flow]:
         """Flows to run next, in jobflow's order: replace, detour, addition."""
         return [f for f in (self.replace, self.detour, self.addition) if f is not None]
+
+
+NOISE: tuple[str, ...] = ("For further information visit",)
+"""How lines of a message begin that help nobody: pydantic ends every mistake in a URL."""
+
+MESSAGE_LINES: int = 4
+"""Lines of a message that are shown in one."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return ``Type: message`` in one line, with the first lines of a message of many."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith(NOISE)]
+    words = "; ".join(telling[:MESSAGE_LINES]) + ("; …" if len(telling) > MESSAGE_LINES else "")
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 class Journal:
@@ -111,6 +130,14 @@ class Journal:
     def has(self, job: Job) -> bool:
         """Tell whether a job has an entry, without reading it."""
         return self._path(job).exists()
+
+    def forget(self, job: Job) -> None:
+        """Drop the entry of a job: it will run again."""
+        self._path(job).unlink(missing_ok=True)
+
+    def forget_flow(self) -> None:
+        """Drop the flow the run began with: the next start makes a new one."""
+        self.flow_file.unlink(missing_ok=True)
 
     def _path(self, job: Job) -> Path:
         return self.folder / f"{job_folder_name(job)}.json"

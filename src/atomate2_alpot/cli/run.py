@@ -11,6 +11,7 @@ import yaml
 from jobflow import Job
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from atomate2_alpot.campaign import RunSummary, run_embedded
 from atomate2_alpot.campaign.journal import Entry
@@ -25,7 +26,7 @@ from atomate2_alpot.schemas.files import write_atomic
 
 CONFIG_COPY = "config.yaml"
 LABEL_STEP = 25
-"""Finished label jobs between two lines of progress."""
+"""Frames between two lines of progress."""
 
 
 def demo_config_path() -> Path:
@@ -80,17 +81,17 @@ class _Progress:
 
     def __call__(self, job: Job, entry: Entry) -> None:
         if entry.state == "failed":
-            self.errors[job.uuid] = entry.last_line
-            self._line(f"[red]{job.name} failed[/]: {entry.last_line[:300]}")
-        elif "frame_id" in job.metadata:
-            self.labels += 1
-            if self.labels % LABEL_STEP == 0:
-                self._line(f"{self.labels} frames labelled")
+            self.errors[job.uuid] = entry.reason
+            self._line(f"[red]{escape(job.name)} failed[/]: {escape(entry.reason[:300])}")
+        elif "frame_ids" in job.metadata:
+            before, self.labels = self.labels, self.labels + len(job.metadata["frame_ids"])
+            if before // LABEL_STEP != self.labels // LABEL_STEP:
+                self._line(f"{self.labels} frames through the labeller")
         elif job.name == GATHER:
             sync_labels(self.stores.jobs, self.stores.labels, self.errors)
         elif entry.seconds > 1:
             iteration = job.metadata.get("iteration")
-            self._line(f"{job.name} (iteration {iteration}): {entry.seconds:.0f} s")
+            self._line(f"{escape(job.name)} (iteration {iteration}): {entry.seconds:.0f} s")
 
     def _line(self, text: str) -> None:
         minutes, seconds = divmod(int(perf_counter() - self.start), 60)
@@ -129,13 +130,15 @@ def _log_to(console: Console, run_dir: Path) -> None:
 def _print_plan(console: Console, config: RunConfig, run_dir: Path) -> None:
     loop, propose = config.loop, config.propose
     source = config.label.preset or config.label.maker
-    console.print(f"[bold]campaign {config.campaign_id}[/] in {run_dir}", soft_wrap=True)
-    console.print(
+    words = (
+        f"campaign {config.campaign_id} in {run_dir}",
         f"elements {' '.join(config.elements)}; {propose.candidates_per_iteration} candidates and "
         f"at most {loop.labels_per_iteration} labels in each of {loop.max_iterations} iterations; "
-        f"{propose.n_test} candidates held out"
+        f"{propose.n_test} candidates held out",
+        f"committee {', '.join(m.label for m in config.committee)}; labels by {source}",
     )
-    console.print(f"committee {', '.join(m.label for m in config.committee)}; labels by {source}")
+    for line in words:
+        console.print(line, soft_wrap=True, markup=False)
     if config.label.preset and "surrogate" in config.label.preset:
         console.print("[yellow]labels are a SURROGATE's, not DFT[/]")
 
@@ -143,8 +146,17 @@ def _print_plan(console: Console, config: RunConfig, run_dir: Path) -> None:
 def _fail_if_incomplete(summary: RunSummary, run_dir: Path) -> None:
     if summary.completed:
         return
-    name, trace = list(summary.failed.items())[-1]
+    name = summary.stopped_by or next(iter(summary.failed), "?")
+    words = next((e for f, e in _failures(summary) if f == name), "")
+    others = [(f, e) for f, e in _failures(summary) if f != name]
+    first = f" (the first of {len(others)} other failed jobs: {others[0][1]})" if others else ""
     raise RunFailedError(
-        f"the campaign stopped at job {name}: {trace.strip().splitlines()[-1]}. What it has is "
-        f"kept; mend the cause and run the same command again (log: {run_dir / 'run.log'})"
+        f"the campaign stopped at job {name}: {words}{first}. What it has is kept; mend the cause "
+        f"and run the same command again: what failed runs again. Labels that failed: alpot query "
+        f"--state failed --run-dir {run_dir} (log: {run_dir / 'run.log'})"
     )
+
+
+def _failures(summary: RunSummary) -> list[tuple[str, str]]:
+    """Return the folder of each failed job and what it raised, in the order they failed."""
+    return list(zip(summary.failed, summary.errors.values(), strict=True))
