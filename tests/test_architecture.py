@@ -30,6 +30,9 @@ INSIDE_A_STAGE: dict[str, int] = {"jobs": 1, "makers": 2}
 ENGINES = {"jobflow", "atomate2", "fireworks"}
 ENGINE_EXCEPTIONS: dict[str, str] = {
     "label/presets.py": "makes LabelMakers around atomate2's Makers",
+    "label/vasp.py": "Makers made of atomate2's",
+    "label/gpaw.py": "likewise",
+    "label/isolated.py": "likewise",
     "label/engine.py": "runs a Maker's flow inside a label job",
     "label/row.py": "the type of a field",
     "potentials/ase.py": "looks up atomate2's force fields by name",
@@ -41,6 +44,7 @@ ENGINE_EXCEPTIONS: dict[str, str] = {
 IMPORT_EXCEPTIONS: dict[tuple[str, str], str] = {
     ("potentials/base.py", "testing"): "the registry names the toy backend, imported on use",
     ("label/presets.py", "label.makers"): "a preset is a Maker with its fields filled in",
+    ("label/isolated.py", "label.makers"): "turns one labeller into another",
     ("label/jobs.py", "label.makers"): "the type of an argument, not imported when it runs",
     ("structures/jobs.py", "structures.makers"): "likewise",
 }

@@ -84,7 +84,7 @@ def _frame_of(step: Step, frame: Frames, limits: LabelLimits, origin: Mapping[st
     order = match_sites(frame, step.structure)
     if order is not None:
         labels = Labels([step.energy], step.forces[order], step.stress[None])
-        return frame.with_labels(labels).with_origin(**origin)
+        return frame.with_labels(labels).with_origin(step=step.number, **origin)
     moved = Frames.from_structures(step.structure).with_labels(
         Labels([step.energy], step.forces, step.stress[None])
     )

@@ -2,13 +2,136 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from atomate2_alpot.label.makers import LabelMaker
 from atomate2_alpot.schemas import PotentialSpec
 
+WAVECAR: str = "WAVECAR*"
+
 CHGNET_FUNCTIONALS: dict[str, str] = {"r2scan": "r2SCAN", "0.3.0": "PBE", "0.2.0": "PBE"}
 """Models in chgnet's wheel and the functional each was trained on (0.x: PBE/PBE+U of MPtrj)."""
+
+
+def mp_aloe(
+    incar: dict[str, Any] | None = None,
+    run_vasp: dict[str, Any] | None = None,
+    potcar_spec: bool = False,
+) -> LabelMaker:
+    """Label as MP-ALOE did: PBE static, then three r2SCAN ionic steps from its WAVECAR.
+
+    680 eV, KSPACING 0.2, MP24 settings; every ionic step that converged becomes a frame, and
+    WAVECAR is removed when the frame is done (METHODS.md §1; MP-ALOE, Methods, "DFT").
+
+    Parameters
+    ----------
+    incar : dict, optional
+        INCAR settings to change in both stages.
+    run_vasp : dict, optional
+        Arguments of atomate2's ``run_vasp``, for example ``{"wall_time": 3600}``.
+    potcar_spec : bool
+        Write POTCAR.spec, not POTCAR: for the stand-in only.
+    """
+    from atomate2_alpot.label.vasp import PBEThenR2SCANMaker, configured
+
+    return LabelMaker(
+        maker=configured(PBEThenR2SCANMaker(), incar, run_vasp, potcar_spec),
+        functional="r2SCAN",
+        which="all",
+        remove=[WAVECAR],
+    )
+
+
+def matpes(
+    functional: str = "r2SCAN",
+    incar: dict[str, Any] | None = None,
+    run_vasp: dict[str, Any] | None = None,
+    potcar_spec: bool = False,
+) -> LabelMaker:
+    """Label as MatPES did: atomate2's ``MatPesStaticFlowMaker``, PBE then r2SCAN statics.
+
+    Parameters
+    ----------
+    functional : str
+        r2SCAN or PBE: which of the two statics is the label. For PBE the second does not run.
+    incar, run_vasp, potcar_spec
+        See :func:`mp_aloe`.
+
+    Raises
+    ------
+    ValueError
+        For another functional.
+    """
+    from atomate2.vasp.flows.matpes import MatPesStaticFlowMaker
+
+    from atomate2_alpot.label.vasp import configured
+
+    entries = {"PBE": "static1", "r2SCAN": "static2"}
+    if functional not in entries:
+        raise ValueError(f"functional {functional!r}: MatPES has {sorted(entries)}")
+    maker = MatPesStaticFlowMaker()
+    if functional == "PBE":
+        maker = dataclasses.replace(maker, static2=None)
+    return LabelMaker(
+        maker=configured(maker, incar, run_vasp, potcar_spec),
+        functional=functional,
+        result=entries[functional],
+        remove=[WAVECAR],
+    )
+
+
+def static(
+    functional: str = "r2SCAN",
+    incar: dict[str, Any] | None = None,
+    run_vasp: dict[str, Any] | None = None,
+    potcar_spec: bool = False,
+) -> LabelMaker:
+    """Label with one VASP static, MP24 settings and KSPACING 0.2.
+
+    Parameters
+    ----------
+    functional : str
+        PBE, PBEsol or r2SCAN.
+    incar, run_vasp, potcar_spec
+        See :func:`mp_aloe`.
+    """
+    from atomate2_alpot.label import vasp
+
+    maker = vasp.configured(vasp.static(functional), incar, run_vasp, potcar_spec)
+    return LabelMaker(maker=maker, functional=functional)
+
+
+def gpaw(
+    functional: str = "PBE",
+    cutoff: float = 500.0,
+    kspacing: float = 0.3,
+    options: dict[str, Any] | None = None,
+) -> LabelMaker:
+    """Label with GPAW: real DFT without a licence, PBE or (from its density) r2SCAN.
+
+    Parameters
+    ----------
+    functional : str
+        PBE or r2SCAN.
+    cutoff : float
+        Plane waves up to this energy, eV.
+    kspacing : float
+        1/Å with 2π, as VASP's KSPACING.
+    options : dict, optional
+        Other arguments of ``gpaw.GPAW``.
+    """
+    from atomate2_alpot.label.gpaw import GpawStaticMaker
+
+    maker = GpawStaticMaker(
+        name=f"GPAW {functional} static",
+        functional=functional,
+        cutoff=cutoff,
+        kspacing=kspacing,
+        calculator_kwargs=options or {},
+    )
+    return LabelMaker(maker=maker, functional=f"{functional} (GPAW)")
 
 
 def surrogate(spec: PotentialSpec) -> LabelMaker:
@@ -80,6 +203,10 @@ def toy_surrogate(seed: int = 0) -> LabelMaker:
 
 PRESETS: dict[str, Callable[..., LabelMaker]] = {
     "chgnet-surrogate": chgnet_surrogate,
+    "mp-aloe": mp_aloe,
+    "matpes": matpes,
+    "static": static,
+    "gpaw": gpaw,
     "toy-surrogate": toy_surrogate,
 }
 """Name in a config file -> function that makes the labeller."""

@@ -176,7 +176,7 @@ def _outcome(
 def _task_document(plan: RowPlan, calculation: Calculation) -> Any:
     """Return the document that holds the label."""
     if calculation.error is not None:
-        raise LabelParseError(reason_of(calculation.words), calculation.words)
+        raise LabelParseError(_reason(calculation), calculation.words)
     result = calculation.result
     if plan.result is not None:
         result = result.get(plan.result) if isinstance(result, dict) else None
@@ -186,6 +186,15 @@ def _task_document(plan: RowPlan, calculation: Calculation) -> Any:
             "no task document", f"the flow returned none; its jobs that finished: {done}"
         )
     return result
+
+
+def _reason(calculation: Calculation) -> str:
+    reason = reason_of(calculation.words)
+    _, _, folder = calculation.folder.partition(":")
+    stages = sorted(Path(folder).glob("job_*"))  # named by the time they began
+    if reason == "broken output" and stages and not any(stages[-1].glob("vasprun.xml*")):
+        return "no output"
+    return reason
 
 
 def _clean(folder: Path, patterns: Sequence[str]) -> None:

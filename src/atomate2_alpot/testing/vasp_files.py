@@ -100,7 +100,9 @@ class StandInRun:
         known = {k: v for k, v in self.incar.items() if k in PARAMETERS}
         merged = {**PARAMETERS, **known, "ENMAX": self.incar.get("ENCUT", 400.0)}
         istart = merged["ISTART"] if self.wavecar_read else 0
-        return {**merged, "ISTART": istart, "LORBIT": 0}  # it has no orbitals to project on
+        moments = self.incar.get("MAGMOM", [1.0] * len(self.steps[0].structure))
+        # it has no orbitals to project on
+        return {**merged, "ISTART": istart, "LORBIT": 0, "MAGMOM": moments}
 
 
 def vasprun(run: StandInRun) -> str:

@@ -42,6 +42,7 @@ def outcar(run: StandInRun) -> str:
             "  FORCE on cell =-STRESS in cart. coord.  units (eV):",
             "  in kB  " + " ".join(f"{kbar[a, b]:12.5f}" for a, b in VASP_ORDER),
             f"  external pressure = {np.trace(kbar) / 3:12.2f} kB  Pullay stress =  0.00 kB",
+            "    total drift:                            0.000000      0.000000      0.000000",
             "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)",
             f"  free  energy   TOTEN  = {step.energy:18.8f} eV",
             f"  energy  without entropy={step.energy:18.8f}  energy(sigma->0) ={step.energy:18.8f}",
