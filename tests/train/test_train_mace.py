@@ -56,6 +56,16 @@ def test_training_gives_a_model_and_a_history(tmp_path):
 
 
 @pytest.mark.slow
+def test_fewer_frames_than_a_batch_are_trained_on(tmp_path, caplog):
+    frames = toy_frames(8)
+    few = MaceRun(frames[:5], frames[5:], TINY, fit_e0s(frames), seed=1, name="tiny")
+    _, epochs = train_mace(few, tmp_path)
+    assert len(epochs) == 3
+    assert np.isfinite(epochs.column("loss")).all()
+    assert "batch_size=8 is more than its 5 training frames; training with 5" in caplog.text
+
+
+@pytest.mark.slow
 def test_failure_ends_early_with_maces_own_words(tmp_path):
     settings = TINY.model_copy(update={"extra": {"optimizer": "nonsense"}})
     said = r"training of tiny failed \(exit code 2\): .*invalid choice: 'nonsense'.*tiny.log"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +19,7 @@ from atomate2_alpot.settings import SETTINGS
 from atomate2_alpot.train.errors import TrainingError
 from atomate2_alpot.train.mace_log import epoch_table, last_error, read_results
 from atomate2_alpot.train.mace_settings import MaceSettings
+from atomate2_alpot.train.process import end_left_over, end_trainer, start_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +74,8 @@ def train_mace(run: MaceRun, folder: Path) -> tuple[Path, EpochTable]:
     ----------
     run : MaceRun
     folder : Path
-        Working folder; if an earlier attempt was killed in it, its last checkpoint is taken up.
+        Working folder; if an earlier attempt was killed in it, its last checkpoint is taken up
+        (and its trainer ended, should it still run).
 
     Returns
     -------
@@ -91,22 +90,16 @@ def train_mace(run: MaceRun, folder: Path) -> tuple[Path, EpochTable]:
     """
     folder = folder.resolve()  # MACE runs in it
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mace.cli.run_train", *_arguments(run, folder)]
+    arguments = _arguments(run, folder)
+    end_left_over(folder)
     log = folder / f"{run.name}.log"
     with log.open("a") as stream:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=_environment(),
-            start_new_session=True,
-        )
+        process = start_trainer("mace.cli.run_train", arguments, folder, stream)
         try:
             for line in _follow(process, folder, run.settings.max_num_epochs):
                 logger.info("training %s: %s", run.name, line)
         finally:
-            _end(process)
+            end_trainer(process, folder)
     epochs = epoch_table(read_results(folder))
     model = folder / f"{run.name}.model"
     if process.returncode != 0 or not model.exists():
@@ -147,7 +140,7 @@ def _arguments(run: MaceRun, folder: Path) -> list[str]:
         "--error_table=PerAtomMAEstressvirials",
         "--restart_latest",
         "--save_cpu",
-        *run.settings.arguments(),
+        *_fitting_settings(run).arguments(),
     ]
     if run.start_from is not None:
         # MACE 0.3 lets the start model's own E0s win over --E0s, in silence
@@ -161,17 +154,30 @@ def _arguments(run: MaceRun, folder: Path) -> list[str]:
     return arguments
 
 
+def _fitting_settings(run: MaceRun) -> MaceSettings:
+    """Return the settings with no larger batches than there are training frames.
+
+    MACE drops the last, incomplete batch of an epoch, and fails when that was the only one.
+    """
+    n_train, asked = len(run.train), run.settings.batch_size
+    if n_train >= asked:
+        return run.settings
+    logger.warning(
+        "training %s: batch_size=%d is more than its %d training frames; training with %d",
+        run.name,
+        asked,
+        n_train,
+        n_train,
+    )
+    return run.settings.model_copy(update={"batch_size": n_train})
+
+
 def _device() -> str:
     if SETTINGS.DEVICE != "auto":
         return SETTINGS.DEVICE.split(":")[0]
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _environment() -> dict[str, str]:
-    # e3nn 0.4 loads its own constants with pickle, which torch ≥ 2.6 refuses unless told
-    return {**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _follow(process: subprocess.Popen[bytes], folder: Path, epochs: int) -> Iterator[str]:
@@ -188,14 +194,3 @@ def _follow(process: subprocess.Popen[bytes], folder: Path, epochs: int) -> Iter
                 f"epoch {shown}/{epochs}, validation {1e3 * last['mae_e_per_atom']:.0f} meV/atom, "
                 f"{1e3 * last['mae_f']:.0f} meV/Å"
             )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End MACE and its data loaders, on Ctrl-C too."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
