@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobflow import Flow, Job, JobStore, Maker
+from jobflow import Flow, Job, JobStore, Maker, job
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "flows"))
 
@@ -43,6 +43,25 @@ class Mendable(Maker):
         with (Path(self.folder) / "labelled.txt").open("a") as stream:
             stream.write(label + "\n")
         return self.inner.make(structure)
+
+
+@dataclass
+class Diverges(Maker):
+    """A training that fails."""
+
+    name: str = "train"
+
+    def make(self, dataset, iteration, previous=None) -> Flow:
+        before = passes(dataset)
+        before.name = "split"
+        train = refuse(before.output)
+        train.name = "train member"
+        return Flow([before, train], output=train.output, name=self.name)
+
+
+@job
+def passes(dataset):
+    return len(dataset)
 
 
 def mendable_loop(folder, fraction, only=0, minimum=0.5, **loop) -> ActiveLearningMaker:

@@ -165,7 +165,7 @@ def test_a_campaign_from_the_command_line(tmp_path):
     other = write(tmp_path / "other.yaml", {**TOY_CONFIG, "seed": 5})
     refused = alpot("run", other, "--run-dir", folder)
     assert refused.returncode == 2
-    assert "different: seed" in refused.stderr
+    assert "seed: 0 → 5: the candidates and the test set are drawn with it" in refused.stderr
 
 
 @pytest.mark.slow

@@ -41,6 +41,8 @@ class RunSummary:
         Folder of each failed job -> its traceback.
     errors : dict
         Uuid of each failed job -> what it raised, in one line.
+    reasons : dict
+        Folder of each failed job -> the same.
     stopped_by : str or None
         Folder of the first failed job that nothing in the flow tolerates.
     completed : bool
@@ -53,6 +55,7 @@ class RunSummary:
     n_reused: int = 0
     failed: dict[str, str] = field(default_factory=dict, repr=False)
     errors: dict[str, str] = field(default_factory=dict, repr=False)
+    reasons: dict[str, str] = field(default_factory=dict, repr=False)
     stopped_by: str | None = None
     completed: bool = True
     seconds: float = 0.0
@@ -218,6 +221,7 @@ class _Runner:
             self.failed.add(job.uuid)
             self.summary.failed[job_folder_name(job)] = entry.error
             self.summary.errors[job.uuid] = entry.reason
+            self.summary.reasons[job_folder_name(job)] = entry.reason
             children = [child for child, parents in order if job.uuid in parents]
             tolerated = bool(children) and all(tolerates_missing(c) for c in children)
             if not tolerated and self.summary.stopped_by is None:

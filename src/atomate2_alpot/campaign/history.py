@@ -42,9 +42,10 @@ class Node:
         """Whether it ran and raised."""
         return self.entry is not None and self.entry.state == "failed"
 
-    def is_below(self, other: Node) -> bool:
-        """Tell whether this job belongs to what another asked for, at any depth."""
-        return self.made_by is not None and (self.made_by is other or self.made_by.is_below(other))
+    @property
+    def done(self) -> bool:
+        """Whether it ran and did not raise."""
+        return self.entry is not None and self.entry.state == "done"
 
 
 class History:
@@ -148,7 +149,7 @@ class History:
             uuids.update(n.job.uuid for n in more)
 
 
-def retry_failed(history: History) -> list[Node]:
+def retry_failed(history: History, regather: bool = False) -> list[Node]:
     """Forget the failures that stopped a flow, and return the jobs to run again because of them.
 
     A job that raises stops what depends on it, unless that tolerates missing inputs, as gathers
@@ -160,6 +161,8 @@ def retry_failed(history: History) -> list[Node]:
     Parameters
     ----------
     history : History
+    regather : bool
+        Whether the gathers behind a failed gate run again even if no failed job is behind them.
     """
     nodes = history.nodes()
     behind: dict[Node, None] = {}
@@ -167,6 +170,8 @@ def retry_failed(history: History) -> list[Node]:
         if gate.failed and not tolerates_missing(gate.job):
             behind.update(dict.fromkeys(inputs_of(gate, nodes)))
     again = [n for n in behind if n.failed or n.entry is None] + history.failed_frames(behind)
+    if regather:
+        again += [n for n in behind if tolerates_missing(n.job) and n not in again]
     if again:
         history.forget(again)
     return again

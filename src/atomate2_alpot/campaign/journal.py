@@ -73,6 +73,8 @@ class Entry:
         return [f for f in (self.replace, self.detour, self.addition) if f is not None]
 
 
+FLOW_FILE = "flow.json"
+
 NOISE: tuple[str, ...] = ("For further information visit",)
 """How lines of a message begin that help nobody: pydantic ends every mistake in a URL."""
 
@@ -104,10 +106,15 @@ class Journal:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Tell whether a folder is the journal of a run that has begun; nothing is made."""
+        return (folder / FLOW_FILE).exists()
+
     @property
     def flow_file(self) -> Path:
         """Where the flow is kept that the run began with."""
-        return self.folder / "flow.json"
+        return self.folder / FLOW_FILE
 
     def save_flow(self, flow: Flow) -> None:
         """Keep the flow the run begins with: its uuids are what a resumed run goes by."""

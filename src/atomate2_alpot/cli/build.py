@@ -82,12 +82,23 @@ def build_stores(config: RunConfig, run_dir: Path) -> Stores:
     """
     if config.store.kind == "embedded":
         return embedded_stores(run_dir)
+    return mongo_stores(mongo_uri(config), config.store.database)
+
+
+def mongo_uri(config: RunConfig) -> str:
+    """Return the URI of a store of kind mongo.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
     uri = config.store.resolved_uri
-    if uri is None:
+    if not uri:
         raise ConfigError(
             "store.uri is not set: kind mongo needs a URI, in the config or in ALPOT_MONGO_URI"
         )
-    return mongo_stores(uri, config.store.database)
+    return uri
 
 
 def _preset(section: LabelSection) -> LabelMaker:
@@ -96,14 +107,22 @@ def _preset(section: LabelSection) -> LabelMaker:
         raise ConfigError(f"label.preset: {name!r} is unknown; choose from {sorted(PRESETS)}")
     try:
         return PRESETS[name](**section.options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"label.options of preset {name!r}: {error}") from error
 
 
 def _by_import_path(section: LabelSection) -> LabelMaker:
     module, _, attribute = str(section.maker).partition(":")
     try:
-        maker: Maker = getattr(import_module(module), attribute)(**section.options)
+        kind = getattr(import_module(module), attribute)
+        if not (isinstance(kind, type) and issubclass(kind, Maker)):
+            raise ConfigError(
+                f"label.maker: {section.maker!r} is no Maker class of jobflow; give one such as "
+                "atomate2.vasp.jobs.core:StaticMaker"
+            )
+        maker = kind(**section.options)
+    except ConfigError:
+        raise
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"label.maker: {section.maker!r} cannot be made: {error}") from error
     return LabelMaker(maker=maker, functional=str(section.functional))

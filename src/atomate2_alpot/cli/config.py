@@ -38,6 +38,13 @@ class ProposeSection(Settings):
     first: ScrambleSettings = Field(FIRST_ITERATION, description="Distortions of iteration 1.")
     later: ScrambleSettings = Field(LATER_ITERATIONS, description="Those of later iterations.")
 
+    @field_validator("n_atoms", "n_elements")
+    @classmethod
+    def _from_to(cls, bounds: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= bounds[0] <= bounds[1]:
+            raise ValueError(f"{list(bounds)}: give [smallest, largest], from 1")
+        return bounds
+
     @field_validator("first", "later", mode="before")
     @classmethod
     def _over_the_preset(cls, given: Any, info: ValidationInfo) -> Any:
@@ -53,6 +60,17 @@ class SelectSection(Settings):
     criterion: QueryByCommittee = QueryByCommittee()
     sampler: Annotated[DirectSampler | RandomSampler, Field(discriminator="kind")] = DirectSampler()
     chunk_size: int = Field(1000, gt=0, description="Candidates per screening job.")
+
+    @field_validator("sampler")
+    @classmethod
+    def _model_has_a_spec(cls, sampler: DirectSampler | RandomSampler) -> Any:
+        if (
+            isinstance(sampler, DirectSampler)
+            and sampler.descriptor == "model"
+            and not sampler.spec
+        ):
+            raise ValueError("descriptor `model` needs `spec`, the potential whose features it is")
+        return sampler
 
 
 class LabelSection(Settings):
@@ -101,6 +119,22 @@ class TrainSection(Settings):
     start_from: Literal["previous"] | PotentialSpec | None = Field(
         None, description="null = from scratch; previous; or a MACE model to fine-tune."
     )
+
+    @field_validator("fractions")
+    @classmethod
+    def _shares(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(fractions) - 1) > 1e-9 or min(fractions) < 0:
+            raise ValueError(f"{list(fractions)}: train, valid, test must sum to 1, none below 0")
+        if fractions[0] == 0 or fractions[1] == 0:
+            raise ValueError(f"{list(fractions)}: training needs a share for train and for valid")
+        return fractions
+
+    @field_validator("start_from")
+    @classmethod
+    def _mace_only(cls, start: Any) -> Any:
+        if isinstance(start, PotentialSpec) and start.backend != "mace":
+            raise ValueError(f"backend {start.backend!r}: only a mace model can be fine-tuned")
+        return start
 
 
 class StoreSection(Settings):
@@ -153,3 +187,25 @@ class RunConfig(Settings):
         if len(set(elements)) < len(elements):
             raise ValueError(f"{elements} lists an element twice")
         return elements
+
+    @field_validator("committee")
+    @classmethod
+    def _each_once(cls, committee: list[PotentialSpec]) -> list[PotentialSpec]:
+        labels = [m.label for m in committee]
+        twice = sorted({name for name in labels if labels.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice} listed twice: a member always agrees with itself")
+        return committee
+
+    @model_validator(mode="after")
+    def _elements_suffice(self) -> RunConfig:
+        smallest = self.propose.n_elements[0]
+        if smallest > len(self.elements):
+            raise ValueError(
+                f"propose.n_elements asks for prototypes of at least {smallest} elements, and "
+                f"elements lists {len(self.elements)}"
+            )
+        missing = [e for e in self.elements if e not in (self.train.e0s or self.elements)]
+        if missing:
+            raise ValueError(f"train.e0s: no value for {missing}; give one for every element")
+        return self

@@ -13,9 +13,10 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from atomate2_alpot.cli.build import build_maker, build_stores
+from atomate2_alpot.cli.build import build_stores
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.loading import read_config, readable_secrets
+from atomate2_alpot.cli.preflight import preflight
 from atomate2_alpot.cli.show import make_console
 from atomate2_alpot.settings import SETTINGS
 
@@ -77,7 +78,10 @@ def check_config(config: RunConfig, path: Path, run_dir: Path) -> Iterator[Findi
     yield Finding("config", "ok", f"{path} is valid")
     if readable_secrets(path):
         yield Finding("secrets", "warn", f"others can read the URI in {path}: chmod 600")
-    yield from _attempt("makers", lambda: build_maker(config).make() and "the flow can be made")
+    problems = preflight(config, run_dir)
+    yield from (Finding("preflight", "fail", words) for words in problems)
+    if not problems:
+        yield Finding("preflight", "ok", "the flow can be made, and it has candidates")
     yield from _attempt("store", lambda: _store(config, run_dir))
     for spec in config.committee:
         yield from _attempt(f"model {spec.label}", lambda spec=spec: _model(spec, config.elements))

@@ -90,7 +90,7 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"{where}: required; see `alpot config` for an example"
     shown = "" if isinstance(value, dict | list) else f" (given: {value!r})"
-    return f"{where}: {error['msg']}{shown}"
+    return f"{where}: {error['msg']}{shown}" if where else error["msg"]
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
+from types import FrameType
 
-import yaml
-from jobflow import Job
+from jobflow import Flow, Job
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from atomate2_alpot.campaign import RunSummary, run_embedded
+from atomate2_alpot.campaign import Hooks, RunSummary, run_embedded
 from atomate2_alpot.campaign.journal import Entry
 from atomate2_alpot.cli.build import build_maker, build_stores
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.errors import RunFailedError
-from atomate2_alpot.cli.loading import ConfigError, read_config, readable_secrets
+from atomate2_alpot.cli.loading import read_config, readable_secrets
+from atomate2_alpot.cli.preflight import require_preflight
+from atomate2_alpot.cli.resume import Resumption, renewer
 from atomate2_alpot.cli.show import make_console, print_iterations, report_of
 from atomate2_alpot.dataset import Stores, iteration_documents, sync_labels
 from atomate2_alpot.dataset.labels import GATHER
-from atomate2_alpot.schemas.files import write_atomic
+from atomate2_alpot.flows import ActiveLearningMaker
 
-CONFIG_COPY = "config.yaml"
 LABEL_STEP = 25
 """Frames between two lines of progress."""
 
@@ -47,28 +52,67 @@ def run_campaign(config_path: Path, run_dir: Path) -> None:
     console = make_console()
     config = read_config(config_path)
     if readable_secrets(config_path):
-        console.print(
-            f"[yellow]warning[/]: {config_path} holds a URI and others can read it: chmod 600, or "
-            "put the URI into ALPOT_MONGO_URI"
+        words = (
+            f"warning: {config_path} holds a URI and others can read it: chmod 600, or put the "
+            "URI into ALPOT_MONGO_URI"
         )
+        console.print(words, style="yellow", markup=False)
+    require_preflight(config, run_dir)
     maker = build_maker(config)
-    maker.make()  # finds what is wrong before the folder is touched
-    _keep_config(config, run_dir)
-    _log_to(console, run_dir)
-    _print_plan(console, config, run_dir)
-    stores = build_stores(config, run_dir)
-    stores.connect()
-    progress = _Progress(console, stores)
-    summary = run_embedded(maker.make, run_dir, stores.jobs, progress)
+    with stopped_by_sigterm():
+        stores = build_stores(config, run_dir)
+        stores.connect()
+        _log_to(console, run_dir)
+        _print_plan(console, config, run_dir)
+        summary = _run(config, maker, run_dir, stores, console)
     sync_labels(stores.jobs, stores.labels, summary.errors)
     report = report_of(config, stores, run_dir / "report.html")
     print_iterations(console, iteration_documents(stores.jobs, config.campaign_id))
-    console.print(
-        f"{summary.n_run} jobs run, {summary.n_reused} found done, {summary.seconds:.0f} s"
-    )
-    console.print(f"report: {report}", soft_wrap=True)
-    console.print(f"labels: alpot query --run-dir {run_dir}", soft_wrap=True)
+    for line in (
+        f"{summary.n_run} jobs run, {summary.n_reused} found done, {summary.seconds:.0f} s",
+        f"report: {report}",
+        f"labels: alpot query --run-dir {run_dir}",
+    ):
+        console.print(line, soft_wrap=True, markup=False)
     _fail_if_incomplete(summary, run_dir)
+
+
+def _run(
+    config: RunConfig, maker: ActiveLearningMaker, run_dir: Path, stores: Stores, console: Console
+) -> RunSummary:
+    """Run the flow; the config is kept, compared, replaced under the run's lock."""
+    resumption = Resumption(
+        config, run_dir, stores, lambda words: console.print(words, style="yellow", markup=False)
+    )
+
+    def make_flow() -> Flow:
+        resumption.begin()
+        return maker.make()
+
+    hooks = Hooks(
+        on_job_done=_Progress(console, stores),
+        on_resume=resumption.resume,
+        renew=renewer(maker),
+        on_forget=resumption.forget,
+    )
+    return run_embedded(make_flow, run_dir, stores.jobs, hooks=hooks)
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, as queueing systems send it, end a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Progress:
@@ -98,22 +142,6 @@ class _Progress:
         self.console.print(f"[dim]{minutes:3d}:{seconds:02d}[/]  {text}")
 
 
-def _keep_config(config: RunConfig, run_dir: Path) -> None:
-    """Keep the config beside the run, and refuse another one for the same run."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    current = config.without_secrets()
-    path = run_dir / CONFIG_COPY
-    if path.exists():
-        earlier = yaml.safe_load(path.read_text())
-        changed = sorted(k for k in current if current[k] != earlier.get(k))
-        if changed:
-            raise ConfigError(
-                f"{run_dir} was started with another config (different: {', '.join(changed)}); "
-                "give a new --run-dir, or the config it was started with"
-            )
-    write_atomic(path, yaml.safe_dump(current, sort_keys=False, allow_unicode=True).encode())
-
-
 def _log_to(console: Console, run_dir: Path) -> None:
     """Show our own log on the console, and keep everybody's in the run folder."""
     ours, root = logging.getLogger("atomate2_alpot"), logging.getLogger()
@@ -130,11 +158,14 @@ def _log_to(console: Console, run_dir: Path) -> None:
 def _print_plan(console: Console, config: RunConfig, run_dir: Path) -> None:
     loop, propose = config.loop, config.propose
     source = config.label.preset or config.label.maker
+    iterations = (
+        f"in each of {loop.max_iterations} iterations: {propose.candidates_per_iteration} "
+        f"candidates and at most {loop.labels_per_iteration} labels"
+    )
     words = (
         f"campaign {config.campaign_id} in {run_dir}",
-        f"elements {' '.join(config.elements)}; {propose.candidates_per_iteration} candidates and "
-        f"at most {loop.labels_per_iteration} labels in each of {loop.max_iterations} iterations; "
-        f"{propose.n_test} candidates held out",
+        f"elements {' '.join(config.elements)}; {propose.n_test} candidates held out",
+        iterations,
         f"committee {', '.join(m.label for m in config.committee)}; labels by {source}",
     )
     for line in words:
@@ -146,17 +177,11 @@ def _print_plan(console: Console, config: RunConfig, run_dir: Path) -> None:
 def _fail_if_incomplete(summary: RunSummary, run_dir: Path) -> None:
     if summary.completed:
         return
-    name = summary.stopped_by or next(iter(summary.failed), "?")
-    words = next((e for f, e in _failures(summary) if f == name), "")
-    others = [(f, e) for f, e in _failures(summary) if f != name]
-    first = f" (the first of {len(others)} other failed jobs: {others[0][1]})" if others else ""
+    name = summary.stopped_by or next(iter(summary.reasons), "?")
+    others = [words for folder, words in summary.reasons.items() if folder != name]
+    first = f" (the first of {len(others)} other failed jobs: {others[0]})" if others else ""
     raise RunFailedError(
-        f"the campaign stopped at job {name}: {words}{first}. What it has is kept; mend the cause "
-        f"and run the same command again: what failed runs again. Labels that failed: alpot query "
-        f"--state failed --run-dir {run_dir} (log: {run_dir / 'run.log'})"
+        f"the campaign stopped at job {name}: {summary.reasons.get(name)}{first}. What it has is "
+        "kept; mend the cause and run the same command again: what failed runs again. Labels that "
+        f"failed: alpot query --state failed --run-dir {run_dir} (log: {run_dir / 'run.log'})"
     )
-
-
-def _failures(summary: RunSummary) -> list[tuple[str, str]]:
-    """Return the folder of each failed job and what it raised, in the order they failed."""
-    return list(zip(summary.failed, summary.errors.values(), strict=True))

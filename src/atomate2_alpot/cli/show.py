@@ -105,20 +105,21 @@ def show_labels(
     """Print label documents as a table, as JSON lines, or their number."""
     console = make_console()
     wanted = {**build_criteria(**_checked(filters)), **_json(criteria)}
-    labels = LabelStore(open_run(run_dir)[1].labels)
+    config, stores = open_run(run_dir)
+    labels, own = LabelStore(stores.labels), config.campaign_id
     if form == "count":
-        console.print(labels.count(wanted))
+        console.print(labels.count(wanted, own))
         return
     if form == "json":
-        for document in labels.documents(wanted, limit):
+        for document in labels.documents(wanted, limit, own):
             document.pop("_id", None)
             print(json.dumps(document, default=str))
         return
     table = Table(*LABEL_COLUMNS)
-    for document in labels.documents(wanted, limit):
+    for document in labels.documents(wanted, limit, own):
         table.add_row(*(_cell(document.get(c)) for c in LABEL_COLUMNS))
     console.print(table)
-    console.print(f"{table.row_count} of {labels.count(wanted)} documents")
+    console.print(f"{table.row_count} of {labels.count(wanted, own)} documents")
 
 
 def export_labels(
@@ -131,11 +132,11 @@ def export_labels(
             f"filter {criteria!r} asks for labels that failed: they hold no energy or forces to "
             "export. Leave `state` out; `alpot query --state failed` shows them"
         )
-    labels = LabelStore(open_run(run_dir)[1].labels)
+    config, stores = open_run(run_dir)
     wanted = given if with_test else {"stage": {"$ne": "test"}, **given}
-    frames = labels.query(wanted)
-    first = next(iter(labels.documents({"state": "successful"}, limit=1)), {})
-    export_frames(frames, path, kind, first.get("surrogate"))
+    labels = LabelStore(stores.labels)
+    frames, surrogates = labels.query_with_surrogates(wanted, config.campaign_id)
+    export_frames(frames, path, kind, surrogates)
     words = f"{len(frames)} frames: {path} (and its card)"
     make_console().print(words, soft_wrap=True, markup=False)
 
