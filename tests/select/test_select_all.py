@@ -129,19 +129,6 @@ def test_unphysical_candidates_are_rejected_by_the_filter_that_says_so(screened,
     np.testing.assert_array_equal(verdict == name, values > np.float32(limit))
 
 
-def test_candidates_that_a_member_cannot_evaluate_are_counted(space):
-    frames = space.propose(0, 40, 2)
-    committee = Committee([toy(1), toy(2, nan_fraction=0.1)])
-    prediction = committee.predict(frames, allow_nonfinite=True)
-    criterion = off().model_copy(update={"max_nonfinite_fraction": 0.9})
-    verdict = criterion.score(frames, prediction).column("verdict")
-    bad = np.isnan(prediction.energies[1])
-    assert 0 < bad.sum() < 20
-    np.testing.assert_array_equal(verdict == "not_finite", bad)
-    with pytest.raises(ValueError, match=r"member 1 \(toy.*nan_fraction.*NaN or infinity"):
-        off().model_copy(update={"max_nonfinite_fraction": 0.0}).score(frames, prediction)
-
-
 @pytest.mark.parametrize("field", ["energy", "forces", "stress"])
 def test_negative_thresholds_are_refused(field):
     with pytest.raises(ValueError, match=field):
@@ -201,6 +188,24 @@ def test_centroids_are_the_means_of_their_members(rng):
     result = direct_sample(blobs(rng), budget=20)
     for k, centroid in enumerate(result.centroids):
         np.testing.assert_allclose(centroid, result.coordinates[result.labels == k].mean(axis=0))
+
+
+@pytest.mark.parametrize("budget", [50, 500])
+@pytest.mark.parametrize("kind", ["steep", "plane"])
+def test_a_budget_gets_nearly_as_many_clusters_and_never_more(rng, kind, budget):
+    features = rng.normal(size=(3000, 128)) @ np.diag(np.linspace(3, 0.1, 128))
+    features = features @ rng.normal(size=(128, 128))
+    if kind == "plane":  # one common cause: two components, where the first radius is too large
+        features = rng.normal(size=(3000, 1)) + 0.3 * rng.normal(size=(3000, 128))
+    result = direct_sample(features, budget=budget)
+    assert 0.75 * budget <= result.n_clusters <= budget == len(result.indices)
+    again = direct_sample(features, budget=budget)
+    assert (again.threshold, again.n_clusters) == (result.threshold, result.n_clusters)
+    np.testing.assert_array_equal(again.indices, result.indices)
+
+
+def test_without_a_budget_the_radius_stays_as_it_was_given(rng):
+    assert direct_sample(blobs(rng), k_per_cluster=2, threshold_init=0.3).threshold == 0.3
 
 
 def test_more_budget_than_rows_takes_all(rng):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,14 @@ from atomate2_alpot.uncertainty import DISAGREEMENTS
 NOBLE_GASES: tuple[int, ...] = (2, 10, 18, 36, 54, 86)
 LANTHANOIDS: tuple[int, ...] = tuple(range(57, 72))
 ACTINOIDS: tuple[int, ...] = tuple(range(89, 104))
+
+QUANTITIES: tuple[str, ...] = ("energy", "forces", "stress")
+
+MIN_JUDGED: int = 50
+"""Candidates below which one that a member cannot evaluate weighs no more than 1 in as many."""
+
+Gaps = dict[str, dict[str, int]]
+"""Member -> frames it could not evaluate, by quantity."""
 
 
 class ElementFactors(Settings):
@@ -75,8 +84,8 @@ class QueryByCommittee(Settings):
         0.1,
         ge=0,
         le=1,
-        description="A member that returns NaN for more of the candidates than this is an error; "
-        "below it these candidates are rejected as not_finite.",
+        description="A member that returns NaN for more of all screened candidates than this is an "
+        "error; below it these candidates are rejected as not_finite.",
     )
 
     @property
@@ -103,14 +112,10 @@ class QueryByCommittee(Settings):
         Returns
         -------
         ScoreTable
-            One row per frame, in order; verdicts as documented there.
-
-        Raises
-        ------
-        ValueError
-            If a member is not finite for more than ``max_nonfinite_fraction`` of the frames.
+            One row per frame, in order; verdicts as documented there. A frame that a member
+            could not evaluate is ``not_finite``; whether these are too many is for
+            :meth:`check_members` to say, when all are counted.
         """
-        self._check_members(prediction)
         finite, rows = prediction.take_finite()
         spread = DISAGREEMENTS[self.form](finite)
         physical = _physical_medians(finite)
@@ -138,17 +143,69 @@ class QueryByCommittee(Settings):
             **{name: _spread_out(v, rows, np.nan).astype(float) for name, v in columns.items()},
         )
 
-    def _check_members(self, prediction: CommitteePrediction) -> None:
-        owner = np.repeat(np.arange(len(prediction.n_atoms)), prediction.n_atoms)
-        for m, member in enumerate(prediction.members):
-            bad = ~np.isfinite(prediction.energies[m])
-            bad[owner[~np.isfinite(prediction.forces[m]).all(axis=1)]] = True
-            if len(bad) and bad.mean() > self.max_nonfinite_fraction:
+    def check_members(self, gaps: Gaps, n_screened: int) -> None:
+        """Refuse a member that could not evaluate too many of all screened candidates.
+
+        Parameters
+        ----------
+        gaps : dict
+            Of :func:`count_gaps`, summed over everything that was screened.
+        n_screened : int
+            A few candidates say little: fewer than :data:`MIN_JUDGED` are judged as that many.
+
+        Raises
+        ------
+        ValueError
+            If a member is not finite for more than ``max_nonfinite_fraction`` of the candidates,
+            or for every one, naming it and the quantity.
+        """
+        allowed = self.max_nonfinite_fraction * max(n_screened, MIN_JUDGED)
+        for member, counts in gaps.items():
+            bad = counts["any"]
+            blind = bad == n_screened > 1 and self.max_nonfinite_fraction < 1
+            if bad > allowed or blind:
+                each = ", ".join(f"{q} of {counts[q]}" for q in QUANTITIES if counts[q])
                 raise ValueError(
-                    f"committee member {m} ({member}) gave NaN or infinity for {bad.sum()} of "
-                    f"{len(bad)} candidates, more than max_nonfinite_fraction="
+                    f"committee member {member} gave NaN or infinity for {bad} of {n_screened} "
+                    f"candidates ({each}), more than max_nonfinite_fraction="
                     f"{self.max_nonfinite_fraction:g}; replace the member or raise the limit"
                 )
+
+
+def count_gaps(prediction: CommitteePrediction) -> Gaps:
+    """Count the frames that each member could not evaluate.
+
+    Returns
+    -------
+    dict
+        For each member that has any, as "index (label)": how many frames are not finite in
+        energy, forces, stress, and in any of them.
+    """
+    owner = np.repeat(np.arange(len(prediction.n_atoms)), prediction.n_atoms)
+    gaps: Gaps = {}
+    for m, member in enumerate(prediction.members):
+        forces = np.zeros(len(prediction.n_atoms), bool)
+        forces[owner[~np.isfinite(prediction.forces[m]).all(axis=1)]] = True
+        bad = {
+            "energy": ~np.isfinite(prediction.energies[m]),
+            "forces": forces,
+            "stress": ~np.isfinite(prediction.stress[m]).all(axis=(1, 2)),
+        }
+        any_bad = np.any(list(bad.values()), axis=0)
+        if any_bad.any():
+            counts = {name: int(rows.sum()) for name, rows in bad.items()}
+            gaps[f"{m} ({member})"] = {**counts, "any": int(any_bad.sum())}
+    return gaps
+
+
+def add_gaps(parts: Iterable[Gaps]) -> Gaps:
+    """Sum what :func:`count_gaps` found in parts."""
+    total: Gaps = {}
+    for part in parts:
+        for member, counts in part.items():
+            so_far = total.get(member, {})
+            total[member] = {name: so_far.get(name, 0) + n for name, n in counts.items()}
+    return total
 
 
 def _physical_medians(prediction: CommitteePrediction) -> dict[str, NDArray[np.float64]]:

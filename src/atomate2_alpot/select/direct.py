@@ -7,14 +7,23 @@ weight the components by explained variance → BIRCH → a few per cluster.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from sklearn.cluster import Birch
 
 MAX_CLUSTERS: int = 20_000
 """BIRCH with nearly every point its own subcluster takes minutes and gigabytes."""
 
 RADIUS_GROWTH: float = 1.25
+
+MAX_STEPS: int = 60
+MAX_NARROWINGS: int = 12
+TOLERANCE: float = 0.02
+"""Share of the budget that the number of clusters may fall short of it without a further try."""
 
 MIN_EIGENVALUE: float = 1.0
 """Kaiser's rule on standardised features: keep components of more variance than one feature."""
@@ -67,10 +76,11 @@ def direct_sample(
         Rows taken from each cluster: the nearest to its centroid first, then evenly over the
         members by distance from it.
     threshold_init : float
-        BIRCH radius, in weighted principal components of the standardised features.
+        BIRCH radius, in weighted principal components of the standardised features; without a
+        budget it only grows, where there would be more than ``MAX_CLUSTERS`` clusters.
     budget : int, optional
-        Choose exactly this many (all rows if there are fewer): the radius grows until there are
-        no more clusters than the budget, then every cluster gives in turn.
+        Choose exactly this many (all rows if there are fewer): the radius is adapted until there
+        are nearly as many clusters as the budget, and no more, then every cluster gives in turn.
     seed : int
         Breaks ties between clusters when the budget does not divide.
 
@@ -88,7 +98,7 @@ def direct_sample(
     canonical = np.lexsort(array.T[::-1])  # independent of the order the rows came in
     coordinates = principal_components(array[canonical])
     limit = min(MAX_CLUSTERS, budget) if budget is not None else MAX_CLUSTERS
-    labels, threshold = _birch(coordinates, threshold_init, limit)
+    labels, threshold = _birch(coordinates, threshold_init, limit, fill=budget is not None)
     centroids = _centroids(coordinates, labels)
     distance = np.linalg.norm(coordinates - centroids[labels], axis=1)
     if budget is None:
@@ -131,21 +141,54 @@ def principal_components(features: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _birch(
-    coordinates: NDArray[np.float64], threshold: float, limit: int
+    coordinates: NDArray[np.float64], threshold: float, limit: int, fill: bool
 ) -> tuple[NDArray[np.int64], float]:
-    """Cluster with a radius that is raised until there are at most ``limit`` clusters."""
-    from sklearn.cluster import Birch
+    """Cluster with a radius that gives at most ``limit`` clusters, nearly as many with ``fill``.
 
+    BIRCH's number of clusters falls steeply with the radius in many dimensions, and not quite
+    monotonically: a radius on either side of the limit is found in steps, then the interval
+    between them is narrowed. The tree alone is built for that; points are assigned once.
+    """
     # a look at a part first saves building a tree in which nearly every point is a leaf
     sample = coordinates[:: max(1, len(coordinates) // (4 * limit))]
-    while True:
-        part = Birch(threshold=threshold, n_clusters=None).fit(sample)
-        if len(part.subcluster_centers_) <= limit:
-            fit = Birch(threshold=threshold, n_clusters=None).fit(coordinates)
-            labels = np.unique(fit.labels_, return_inverse=True)[1]
-            if labels.max() < limit:
-                return labels, threshold
+    while len(sample) < len(coordinates) and _n_clusters(sample, threshold) > limit:
         threshold *= RADIUS_GROWTH
+    target = min(limit, len(np.unique(coordinates, axis=0))) if fill else 0
+    enough = target - int(TOLERANCE * target)
+    counts = {threshold: _n_clusters(coordinates, threshold)}
+    while min(counts.values()) > limit:
+        counts[max(counts) * RADIUS_GROWTH] = _n_clusters(coordinates, max(counts) * RADIUS_GROWTH)
+    while max(counts.values()) < enough and len(counts) < MAX_STEPS:
+        counts[min(counts) / RADIUS_GROWTH] = _n_clusters(coordinates, min(counts) / RADIUS_GROWTH)
+    for _ in range(MAX_NARROWINGS):
+        allowed = {r: n for r, n in counts.items() if n <= limit}
+        high = max(allowed, key=lambda r: (allowed[r], -r))
+        low = max((r for r, n in counts.items() if n > limit and r < high), default=high)
+        if allowed[high] >= enough or high - low < 1e-6 * high:
+            break
+        radius = _between((low, counts[low]), (high, counts[high]), enough)
+        counts[radius] = _n_clusters(coordinates, radius)
+    allowed = {r: n for r, n in counts.items() if n <= limit}
+    threshold = max(allowed, key=lambda r: (allowed[r], -r))
+    labels = _fit(coordinates, threshold).predict(coordinates)
+    return np.unique(labels, return_inverse=True)[1], threshold
+
+
+def _fit(coordinates: NDArray[np.float64], threshold: float) -> Birch:
+    from sklearn.cluster import Birch
+
+    return Birch(threshold=threshold, n_clusters=None, compute_labels=False).fit(coordinates)
+
+
+def _n_clusters(coordinates: NDArray[np.float64], threshold: float) -> int:
+    return len(_fit(coordinates, threshold).subcluster_centers_)
+
+
+def _between(low: tuple[float, int], high: tuple[float, int], target: int) -> float:
+    """Interpolate the radius for a number of clusters, both as logarithms, off the ends."""
+    radii, numbers = np.log([low[0], high[0]]), np.log([low[1], high[1]])
+    part = (numbers[0] - np.log(target)) / (numbers[0] - numbers[1])
+    return float(np.exp(radii[0] + np.clip(part, 0.2, 0.8) * (radii[1] - radii[0])))
 
 
 def _centroids(coordinates: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:

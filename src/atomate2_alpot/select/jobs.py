@@ -11,12 +11,12 @@ from atomate2_alpot.schemas import (
     CandidateSource,
     CommitteeDoc,
     Frames,
-    ScreenDoc,
     SelectionDoc,
 )
 from atomate2_alpot.select.criteria import QueryByCommittee
 from atomate2_alpot.select.screening import (
     CommitteePreparation,
+    ScreenedRange,
     choose_frames,
     join_screens,
     prepare,
@@ -30,7 +30,7 @@ def prepare_committee(committee: CommitteeDoc, elements: list[str]) -> Committee
     return prepare(committee, elements)
 
 
-@job(data=BLOBS, output_schema=ScreenDoc)
+@job(data=BLOBS, output_schema=ScreenedRange)
 def screen(
     source: CandidateSource,
     start: int,
@@ -38,20 +38,20 @@ def screen(
     iteration: int,
     committee: CommitteeDoc,
     criterion: QueryByCommittee,
-) -> ScreenDoc:
+) -> ScreenedRange:
     """Screen one range of candidates; see :func:`screen_range`."""
     return screen_range(source, start, stop, iteration, committee, criterion)
 
 
-@job(data=BLOBS, output_schema=ScreenDoc)
-def gather_screens(screens: list[ScreenDoc]) -> ScreenDoc:
+@job(data=BLOBS, output_schema=ScreenedRange)
+def gather_screens(screens: list[ScreenedRange]) -> ScreenedRange:
     """Join some screened ranges, so that no job holds a reference to each."""
     return join_screens(screens)
 
 
 @job(data=BLOBS, output_schema=SelectionDoc)
 def select(
-    screens: list[ScreenDoc],
+    screens: list[ScreenedRange],
     criterion: QueryByCommittee,
     sampler: Any,
     exclude: list[Frames],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,6 +14,8 @@ from atomate2_alpot.schemas import Frames, PotentialSpec, Settings
 from atomate2_alpot.select.descriptors import DESCRIPTORS, describe
 from atomate2_alpot.select.direct import direct_sample, principal_components
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -23,9 +26,9 @@ class Sample:
     indices : array of int, shape (n,)
         Chosen frames, ascending.
     coordinates : array, shape (S, 2)
-        A map of all frames, for the report.
+        A map of all frames, for the report; NaN for a frame that could not be described.
     labels : array of int, shape (S,)
-        Cluster of each frame; -1 where there are none.
+        Cluster of each frame; -1 where it has none.
     info : dict
         What to keep in the document.
     """
@@ -70,8 +73,14 @@ class DirectSampler(Settings):
         return name
 
     def sample(self, frames: Frames, budget: int, seed: int) -> Sample:
-        """Choose frames."""
-        features = describe(frames, self.descriptor, self.spec)
+        """Choose frames; those that cannot be described are left out and counted.
+
+        Raises
+        ------
+        ValueError
+            If no frame can be described.
+        """
+        features, rows = _described(frames, self.descriptor, self.spec)
         result = direct_sample(
             features,
             k_per_cluster=self.k_per_cluster or 1,
@@ -79,18 +88,21 @@ class DirectSampler(Settings):
             budget=None if self.k_per_cluster else budget,
             seed=seed,
         )
-        indices = result.indices
+        indices = rows[result.indices]
         if len(indices) > budget:
             order = np.argsort(np.array(frames.frame_id)[indices])
             indices = np.sort(np.random.default_rng(seed).choice(indices[order], budget, False))
+        labels = np.full(len(frames), -1)
+        labels[rows] = result.labels
         return Sample(
             indices,
-            result.coordinates[:, :2],
-            result.labels,
+            _spread_out(result.coordinates[:, :2], rows, len(frames)),
+            labels,
             {
                 **self.model_dump(mode="json"),
                 "n_clusters": result.n_clusters,
                 "threshold": result.threshold,
+                "n_not_described": len(frames) - len(rows),
             },
         )
 
@@ -105,8 +117,41 @@ class RandomSampler(Settings):
         order = np.argsort(np.array(frames.frame_id))
         n = min(budget, len(frames))
         indices = np.sort(np.random.default_rng(seed).choice(order, n, replace=False))
-        coordinates = principal_components(describe(frames, "composition_rdf", None))[:, :2]
+        features, rows = _described(frames, "composition_rdf", None)
+        coordinates = _spread_out(principal_components(features)[:, :2], rows, len(frames))
         return Sample(indices, coordinates, np.full(len(frames), -1), self.model_dump(mode="json"))
+
+
+def _described(
+    frames: Frames, descriptor: str, spec: PotentialSpec | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the features of the frames that can be described, and which these are."""
+    features = describe(frames, descriptor, spec)
+    rows = np.flatnonzero(np.isfinite(features).all(axis=1)) if features.size else np.arange(0)
+    name = descriptor if spec is None else f"{descriptor} ({spec.label})"
+    if len(frames) and not len(rows):
+        raise ValueError(
+            f"descriptor {name} describes none of {len(frames)} frames (NaN or nothing for each); "
+            f"does it know their elements {frames.elements}? Else choose composition_rdf"
+        )
+    if len(rows) < len(frames):
+        missing = np.setdiff1d(np.arange(len(frames)), rows)
+        logger.warning(
+            "descriptor %s: NaN for %d of %d frames, which are left out (first: %s)",
+            name,
+            len(missing),
+            len(frames),
+            [frames.frame_id[s] for s in missing[:3]],
+        )
+    return features[rows], rows
+
+
+def _spread_out(
+    coordinates: NDArray[np.float64], rows: NDArray[np.int64], n: int
+) -> NDArray[np.float64]:
+    out = np.full((n, 2), np.nan)
+    out[rows] = coordinates
+    return out
 
 
 SAMPLERS: dict[str, type[DirectSampler] | type[RandomSampler]] = {

@@ -20,7 +20,7 @@ from atomate2_alpot.schemas import (
     ScreenDoc,
     SelectionDoc,
 )
-from atomate2_alpot.select.criteria import QueryByCommittee
+from atomate2_alpot.select.criteria import QueryByCommittee, add_gaps, count_gaps
 from atomate2_alpot.select.samplers import Sample, Sampler
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,15 @@ class CommitteePreparation(Document):
 
     committee: CommitteeDoc
     crystals: Frames = Field(description="Per element, the crystal the committee finds lowest.")
+
+
+class ScreenedRange(ScreenDoc):
+    """One screened range of candidates, and what each member could not evaluate in it."""
+
+    gaps: dict[str, dict[str, int]] = Field(
+        default_factory=dict,
+        description="Member -> candidates with NaN or infinity in energy, forces, stress, any.",
+    )
 
 
 def prepare(committee: CommitteeDoc, elements: list[str]) -> CommitteePreparation:
@@ -66,8 +75,11 @@ def screen_range(
     iteration: int,
     committee: CommitteeDoc,
     criterion: QueryByCommittee,
-) -> ScreenDoc:
+) -> ScreenedRange:
     """Build a range of candidates, let the committee judge them, keep what it disagrees on.
+
+    Candidates that a member cannot evaluate are counted; whether they are too many is judged on
+    all ranges together, in :func:`choose_frames`.
 
     Parameters
     ----------
@@ -91,21 +103,28 @@ def screen_range(
         len(frames) / max(seconds, 1e-9),
         len(passed),
     )
-    return ScreenDoc(n_screened=len(frames), scores=scores, passed=passed, seconds=seconds)
+    return ScreenedRange(
+        n_screened=len(frames),
+        scores=scores,
+        passed=passed,
+        seconds=seconds,
+        gaps=count_gaps(prediction),
+    )
 
 
-def join_screens(screens: list[ScreenDoc]) -> ScreenDoc:
+def join_screens(screens: list[ScreenedRange]) -> ScreenedRange:
     """Join screened ranges into one document."""
-    return ScreenDoc(
+    return ScreenedRange(
         n_screened=sum(s.n_screened for s in screens),
         scores=ScoreTable.concat([s.scores for s in screens]),
         passed=Frames.concat([s.passed for s in screens]),
         seconds=sum(s.seconds for s in screens),
+        gaps=add_gaps(s.gaps for s in screens),
     )
 
 
 def choose_frames(
-    screens: list[ScreenDoc],
+    screens: list[ScreenedRange],
     criterion: QueryByCommittee,
     sampler: Sampler,
     exclude: list[Frames],
@@ -115,9 +134,9 @@ def choose_frames(
 
     Parameters
     ----------
-    screens : list of ScreenDoc
+    screens : list of ScreenedRange
     criterion : QueryByCommittee
-        For the document.
+        Judges the members, and goes into the document.
     sampler : Sampler
     exclude : list of Frames
         Frames that must not be chosen: labelled before, or held out.
@@ -128,9 +147,15 @@ def choose_frames(
     -------
     SelectionDoc
         With ``n_selected`` 0 when nothing passed.
+
+    Raises
+    ------
+    ValueError
+        If a member could not evaluate too many of all candidates.
     """
     begin = perf_counter()
     screened = join_screens(screens)
+    criterion.check_members(screened.gaps, screened.n_screened)
     known = {i for frames in exclude for i in frames.frame_id}
     passed = screened.passed.unique()
     passed = passed[np.array([i not in known for i in passed.frame_id], dtype=bool)]
@@ -176,12 +201,16 @@ def _quantiles(scores: ScoreTable) -> dict[str, dict[str, float]]:
 
 
 def _map(passed: Frames, sample: Sample) -> MapTable:
+    """Map the frames that could be described."""
     kind = np.full(len(passed), "pool", dtype=object)
     kind[sample.indices] = "selected"
+    described = np.isfinite(sample.coordinates).all(axis=1)
+    passed, kind = passed[described], kind[described]
+    coordinates, labels = sample.coordinates[described], sample.labels[described]
     return MapTable.from_columns(
         frame_id=passed.frame_id,
         kind=kind.tolist(),
-        pc1=sample.coordinates[:, 0],
-        pc2=sample.coordinates[:, 1],
-        cluster=sample.labels.astype(np.int32),
+        pc1=coordinates[:, 0],
+        pc2=coordinates[:, 1],
+        cluster=labels.astype(np.int32),
     )
