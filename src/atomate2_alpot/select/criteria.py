@@ -84,8 +84,8 @@ class QueryByCommittee(Settings):
         0.1,
         ge=0,
         le=1,
-        description="A member that returns NaN for more of all screened candidates than this is an "
-        "error; below it these candidates are rejected as not_finite.",
+        description="A member that returns NaN for more of the candidates than this is an error; "
+        "below it these candidates are rejected as not_finite.",
     )
 
     @property
