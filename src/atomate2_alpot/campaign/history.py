@@ -97,7 +97,8 @@ class History:
         for node in found:
             # not the JobStore's own remove_docs: it looks for blobs by job, which some cannot
             criteria = {"uuid": node.job.uuid, "index": node.job.index}
-            self.store.docs_store.remove_docs(criteria)
+            if self.store.docs_store.count(criteria):
+                self.store.docs_store.remove_docs(criteria)
         for node in found:
             self.forget_failed_frames(node.job)
         for node in found:

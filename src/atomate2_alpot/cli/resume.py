@@ -126,7 +126,9 @@ class Resumption:
 
     def forget(self, uuids: list[str]) -> None:
         """Remove the label documents of gathers that will run again."""
-        self.stores.labels.remove_docs({"gather_uuid": {"$in": uuids}})
+        gathered = {"gather_uuid": {"$in": uuids}}
+        if self.stores.labels.count(gathered):  # montydb cannot delete from an empty collection
+            self.stores.labels.remove_docs(gathered)
 
     def _has_labels(self, history: History, campaign_id: str) -> bool:
         if any(outcome_state(path) == "successful" for path in history.outcomes()):
