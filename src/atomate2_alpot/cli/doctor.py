@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from atomate2_alpot.cli.build import build_stores
+from atomate2_alpot.cli.build import build_labeller, build_stores
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.loading import read_config, readable_secrets
 from atomate2_alpot.cli.preflight import preflight
@@ -89,7 +89,7 @@ def check_config(config: RunConfig, path: Path, run_dir: Path) -> Iterator[Findi
 
 def check_vasp(config: RunConfig | None) -> Iterator[Finding]:
     """Check VASP's command and POTCARs; they are needed only if the labeller is VASP."""
-    needed = bool(config and config.label.maker and ".vasp." in config.label.maker)
+    needed = config is not None and _labels_with_vasp(config)
     missing = "fail" if needed else "warn"
     note = "" if needed else " (this config does not use VASP)" if config else ""
     from atomate2 import SETTINGS as ATOMATE2
@@ -107,6 +107,14 @@ def check_vasp(config: RunConfig | None) -> Iterator[Finding]:
     else:
         remedy = "set PMG_VASP_PSP_DIR (pmg config --add PMG_VASP_PSP_DIR <folder>)"
         yield Finding("POTCARs", missing, f"no POTCAR folder: {remedy}{note}")
+
+
+def _labels_with_vasp(config: RunConfig) -> bool:
+    try:
+        maker = build_labeller(config.label).maker
+    except ValueError:  # reported by the preflight
+        return False
+    return any("vasp" in kind.__module__.split(".") for kind in type(maker).__mro__)
 
 
 def _attempt(what: str, check: object) -> Iterator[Finding]:
