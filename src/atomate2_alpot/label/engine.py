@@ -17,7 +17,6 @@ from typing import Any
 from jobflow import Flow, JobStore, Maker, run_locally
 from jobflow.core.reference import find_and_resolve_references
 from maggma.stores import MemoryStore
-from monty.json import MontyDecoder
 from pymatgen.core import Structure
 
 from atomate2_alpot.label.retry import Retry
@@ -122,10 +121,9 @@ def _scratch_store(flow: Flow) -> JobStore:
 
 
 def _finished(store: JobStore) -> list[TaskRecord]:
-    decode = MontyDecoder().process_decoded
     found = store.query(sort={"completed_at": 1}, load=True)
     return [
-        TaskRecord(name=row["name"], document=decode(row["output"]))
+        TaskRecord(name=row["name"], document=row["output"])
         for row in found
         if row["output"] is not None and row["name"] != "store_inputs"
     ]

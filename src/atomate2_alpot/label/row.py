@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobflow import Maker
+from monty.io import zopen
 from monty.serialization import dumpfn, loadfn
 
 from atomate2_alpot.label.engine import Calculation, changed, run_calculation
@@ -192,7 +193,14 @@ def _reason(calculation: Calculation) -> str:
     reason = reason_of(calculation.words)
     _, _, folder = calculation.folder.partition(":")
     stages = sorted(Path(folder).glob("job_*"))  # named by the time they began
-    if reason == "broken output" and stages and not any(stages[-1].glob("vasprun.xml*")):
+    if not stages:
+        return reason
+    # custodian raises for the handler that acted last; WALLTIME's own act comes before
+    for log in stages[-1].glob("custodian.json*"):
+        with zopen(log, "rt") as stream:
+            if "WalltimeHandler" in str(stream.read()):
+                return "walltime"
+    if reason == "broken output" and not any(stages[-1].glob("vasprun.xml*")):
         return "no output"
     return reason
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from monty.json import MontyDecoder
 from pydantic import Field
 
 from atomate2_alpot.schemas.base import Document
@@ -73,6 +74,10 @@ class TaskRecord(Document):
 
     name: str = Field(description="Name of the atomate2 job that made it.")
     document: Any = Field(description="emmet's or atomate2's task document, as the engine gave it.")
+
+    def decode(self) -> Any:
+        """Return the task document as an object also when it comes from a store."""
+        return MontyDecoder().process_decoded(self.document)
 
 
 class CalculationDoc(Document):

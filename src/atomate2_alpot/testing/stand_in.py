@@ -30,10 +30,12 @@ FAULTS: tuple[str, ...] = (
     "truncated",
     "no_wavecar",
     "wrong_kpoints",
+    "explodes",
     "slow",
 )
 """Electronic steps end at NELM; exit without results; vasprun.xml cut in half; no WAVECAR though
-LWAVE is set; another k-point mesh than asked for; runs until STOPCAR or for an hour."""
+LWAVE is set; another k-point mesh than asked for; forces of 10⁴ eV/Å; electronic steps go on until
+there is a STOPCAR (or for an hour), and then it ends unconverged."""
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -17,7 +18,7 @@ from atomate2_alpot.potentials import load_predictor
 from atomate2_alpot.schemas import Frames, PotentialSpec
 from atomate2_alpot.testing.stand_in import fault_of
 from atomate2_alpot.testing.vasp_files import MARK, IonicStep, StandInRun
-from atomate2_alpot.testing.vasp_text import write_outputs
+from atomate2_alpot.testing.vasp_text import HEADER, write_outputs
 
 STEP: float = 0.02
 """Å²/eV: how far atoms follow their forces in an ionic step."""
@@ -33,6 +34,7 @@ def run(folder: Path, options: Mapping[str, Any]) -> int:
         sys.stderr.write("killed, as asked for\n")
         return 137
     if fault == "slow":
+        (folder / "OUTCAR").write_text("\n".join([*HEADER, ""]))
         _wait_for_stopcar(folder)
     functional = "r2SCAN" if "METAGGA" in incar else "PBE"
     spec = _model(functional, options["models"])
@@ -42,9 +44,11 @@ def run(folder: Path, options: Mapping[str, Any]) -> int:
         mesh=(1, 1, 1 + max(mesh)) if fault == "wrong_kpoints" else mesh,
         titles=_titles(folder, structure),
         model=spec.label,
-        steps=_relax(structure, incar, spec, converging=fault != "not_converging"),
+        steps=_relax(structure, incar, spec, converging=fault not in ("not_converging", "slow")),
         wavecar_read=(folder / "WAVECAR").exists() and (folder / "WAVECAR").stat().st_size > 0,
     )
+    if fault == "explodes":
+        files.steps = [dataclasses.replace(s, forces=s.forces + 1e4) for s in files.steps]
     if fault == "no_wavecar" and functional == "PBE":
         files.incar = {**incar, "LWAVE": False}
     write_outputs(files, folder)

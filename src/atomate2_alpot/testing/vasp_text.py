@@ -23,16 +23,22 @@ def write_outputs(run: StandInRun, folder: Path) -> None:
         (folder / "WAVECAR").write_bytes(f"{MARK}: no wave functions in here\n".encode())
 
 
+HEADER: tuple[str, ...] = (
+    f" vasp.0.0.0-stand-in {MARK} complex",
+    " running on    1 total cores",
+    "   k-points  NKPTS = 1   k-points in BZ  NKDIM = 1   number of bands    NBANDS=      2",
+    "   total plane-waves  NPLWV =      1",
+    "   IBRION =     -1    ionic relax: 0-MD 1-quasi-New 2-CG",
+)
+"""How OUTCAR begins; pymatgen reads no file without these lines."""
+
+
 def outcar(run: StandInRun) -> str:
     """Return OUTCAR, as far as it is read."""
     lines = [
-        f" vasp.0.0.0-stand-in {MARK} complex",
+        *HEADER,
         f" energies of {run.model}",
-        " running on    1 total cores",
         f"   ISTART =  {run.parameters['ISTART']:5d}    job   : 0-new  1-cont  2-samecut",
-        "   k-points  NKPTS = 1   k-points in BZ  NKDIM = 1   number of bands    NBANDS=      2",
-        "   total plane-waves  NPLWV =      1",
-        f"   IBRION = {run.parameters['IBRION']:6d}    ionic relax: 0-MD 1-quasi-New 2-CG",
         f"   NELECT = {run.parameters['NELECT']:12.4f}    total number of electrons",
     ]
     for number, step in enumerate(run.steps, 1):
@@ -66,7 +72,7 @@ def outcar(run: StandInRun) -> str:
 
 def oszicar(run: StandInRun) -> str:
     """Return OSZICAR."""
-    lines = []
+    lines = [f" {MARK}"]
     for number, step in enumerate(run.steps, 1):
         lines.append("       N       E                     dE             d eps       ncg     rms")
         before = 0.0
