@@ -26,7 +26,14 @@ from atomate2_alpot.dataset import (
     sync_labels,
 )
 from atomate2_alpot.dataset.query import build_criteria
-from atomate2_alpot.schemas import BLOBS, Frames, LabelBatchDoc, LabelFailure, Labels
+from atomate2_alpot.schemas import (
+    BLOBS,
+    CalculationTable,
+    Frames,
+    LabelBatchDoc,
+    LabelFailure,
+    Labels,
+)
 from atomate2_alpot.units import EV_PER_A3_TO_GPA
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -54,6 +61,22 @@ def labelled(n: int = 4, seed: int = 0) -> Frames:
     )
 
 
+def computed(frame_ids: list[str], engine: str = "VASP") -> CalculationTable:
+    rows = range(len(frame_ids))
+    return CalculationTable.from_columns(
+        frame_id=frame_ids,
+        task_uuid=[f"task-{i}" for i in frame_ids],
+        task_index=list(rows),
+        attempt=["first"] * len(rows),
+        folder=["secret-host:/scratch/me"] * len(rows),
+        engine=[engine] * len(rows),
+        version=["6.4.3"] * len(rows),
+        encut=[680.0] * len(rows),
+        kpoints=["4x4x3"] * len(rows),
+        pseudopotentials=["PAW_PBE Al; PAW_PBE Ni"] * len(rows),
+    )
+
+
 def batch(frames: Frames, failed: tuple[str, ...] = (), campaign_id: str = "c1") -> LabelBatchDoc:
     failures = [
         LabelFailure(
@@ -74,6 +97,7 @@ def batch(frames: Frames, failed: tuple[str, ...] = (), campaign_id: str = "c1")
         campaign_id=campaign_id,
         frames=frames,
         failures=failures,
+        calculations=computed(frames.frame_id),
     )
 
 
@@ -126,7 +150,39 @@ def test_missing_and_corrupted_blobs_are_named(tmp_path):
     with pytest.raises(BlobError, match="blob rotten is corrupted"):
         store.query_one({"blob_uuid": "rotten"})
     with pytest.raises(ValueError, match="looked up by 'blob_uuid'"):
-        list(store.query({"job_uuid": "x"}))
+        list(store.query({"name": "x"}))
+
+
+def test_blobs_of_a_job_go_with_it(tmp_path):
+    store = FileBlobStore(str(tmp_path / "blobs"))
+    store.connect()
+    for job_uuid, index, blob in (("j", 1, "a"), ("j", 1, "b"), ("j", 2, "c"), ("k", 1, "d")):
+        store.update(
+            {"blob_uuid": blob, "data": blob, "job_uuid": job_uuid, "job_index": index},
+            key="blob_uuid",
+        )
+    again = FileBlobStore(store.folder)
+    assert [d["data"] for d in again.query({"job_uuid": "j"})] == ["a", "b", "c"]
+    assert again.count({"job_uuid": {"$in": ["j", "k"]}, "job_index": 1}) == 3
+    again.remove_docs({"blob_uuid": "b"})
+    again.remove_docs({"job_uuid": "*", "job_index": 1})  # a uuid, not a pattern
+    assert again.count({"job_uuid": "j", "job_index": 1}) == 1
+    again.remove_docs({"job_uuid": "j", "job_index": 1})
+    again.remove_docs({"job_uuid": "never ran", "job_index": 1})
+    assert again.distinct("blob_uuid") == ["c", "d"]
+    assert again.count({"job_uuid": "j", "job_index": 1}) == 0
+
+
+def test_a_forgotten_job_leaves_no_blob(stores):
+    first, second = run_gather(stores), run_gather(stores, seed=1)
+    blobs = stores.jobs.additional_stores["data"]
+    n_blobs = blobs.count()
+    stores.jobs.remove_docs({"uuid": first.uuid})
+    assert 0 < blobs.count() < n_blobs
+    assert stores.jobs.get_output(second.uuid, load=True)["n_labelled"] == 4
+    stores.jobs.remove_docs({"uuid": second.uuid})
+    assert blobs.count() == 0
+    assert [p.name for p in Path(blobs.folder).rglob("*") if p.is_file()] == []
 
 
 # --- labels ------------------------------------------------------------------------------
@@ -216,6 +272,15 @@ def test_query_returns_the_frames_that_were_labelled(stores):
     assert len(labels.query(stage="label", max_force=bound)) == 4
 
 
+def test_labels_are_found_by_the_program_that_computed_them(stores):
+    run_gather(stores)
+    sync_labels(stores.jobs, stores.labels)
+    labels = LabelStore(stores.labels)
+    assert len(labels.query(engine="VASP")) == 4
+    assert len(labels.query(engine="GPAW")) == 0
+    assert labels.count({"calculation.kpoints": "4x4x3", "calculation.encut": {"$gte": 680}}) == 4
+
+
 def test_filters_are_mongo_criteria_and_unknown_ones_refused():
     assert build_criteria(elements=["Al"], chemsys="Ni-Al", max_force=1.0, iteration=2) == {
         "elements": {"$all": ["Al"]},
@@ -298,6 +363,34 @@ def test_the_store_knows_the_surrogate_of_each_frame(stores):
     frames, surrogates = LabelStore(stores.labels).query_with_surrogates()
     assert len(frames) == 4
     assert sorted(map(str, surrogates)) == ["None", *["chgnet:r2scan"] * 3]
+
+
+def test_an_export_says_how_each_label_was_computed(stores, tmp_path):
+    run_gather(stores)
+    sync_labels(stores.jobs, stores.labels)
+    labels = LabelStore(stores.labels)
+    frames, found = labels.query_with_fields(("surrogate", "calculation", "prototype"))
+    assert found["prototype"] == ["B2"] * 4
+    path = export_frames(
+        frames, tmp_path / "a.json", None, found["surrogate"], [*found["calculation"][:3], None]
+    )
+    records = json.loads(path.read_text())
+    assert records[2]["calculation"] == {
+        "engine": "VASP",
+        "version": "6.4.3",
+        "encut": 680.0,
+        "kpoints": "4x4x3",
+        "pseudopotentials": "PAW_PBE Al; PAW_PBE Ni",
+        "attempt": "first",
+        "task_uuid": f"task-{frames.frame_id[2]}",
+        "task_index": labelled(4).frame_id.index(frames.frame_id[2]),
+    }
+    assert records[3]["calculation"] is None
+    assert "secret-host" not in path.read_text()
+    card = json.loads((tmp_path / "a.json.card.json").read_text())
+    assert card["engines"] == {"VASP 6.4.3": 3}
+    with pytest.raises(ValueError, match="calculations: 1 for 4 frames"):
+        export_frames(frames, path, calculations=[None])
 
 
 @pytest.mark.parametrize("name", ["a.xyz", "a.parquet", "a.json", "a.json.gz"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from maggma.core import Store
@@ -16,13 +18,16 @@ from atomate2_alpot.schemas.files import write_atomic
 
 KEY = "blob_uuid"
 
+OF_JOB = "of-job"
+"""Subfolder whose folders, one per job, name the blobs of the job: jobflow deletes by job."""
+
 
 class BlobError(RuntimeError):
     """A blob is missing or cannot be read."""
 
 
 class FileBlobStore(Store):
-    """One compressed JSON file per blob, found by its name and never by a scan.
+    """One compressed JSON file per blob, found by its name or its job's and never by a scan.
 
     Parameters
     ----------
@@ -58,6 +63,10 @@ class FileBlobStore(Store):
     ) -> None:
         """Write blobs; each must have a ``blob_uuid``."""
         for doc in docs if isinstance(docs, list) else [docs]:
+            if "job_uuid" in doc:  # first: a blob that its job does not know would stay for ever
+                folder = self._folder_of(doc["job_uuid"], doc.get("job_index", 1))
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / doc[KEY]).touch()
             data = json.dumps(jsanitize(doc, recursive_msonable=True)).encode()
             write_atomic(self._path(doc[KEY]), zlib.compress(data, level=1))
 
@@ -69,7 +78,19 @@ class FileBlobStore(Store):
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[dict[str, Any]]:
-        """Yield blobs by ``blob_uuid`` (a value or ``{"$in": [...]}``), or all.
+        """Yield blobs by ``blob_uuid`` (a value or ``{"$in": [...]}``), of a job, or all.
+
+        Parameters
+        ----------
+        criteria : dict, optional
+            ``blob_uuid``; or ``job_uuid`` (a value or ``{"$in": [...]}``), and ``job_index`` for
+            one run of that job.
+        properties : dict or list, optional
+            Keys to keep.
+        sort : optional
+            Ignored.
+        skip, limit : int
+            As in maggma.
 
         Raises
         ------
@@ -109,17 +130,34 @@ class FileBlobStore(Store):
         raise NotImplementedError("a folder of blobs is looked up by blob_uuid only")
 
     def remove_docs(self, criteria: dict[str, Any]) -> None:
-        """Remove blobs."""
+        """Remove blobs; of a job as of a uuid, none is no error."""
         for uuid in self._uuids(criteria):
             self._path(uuid).unlink(missing_ok=True)
+        for folder in self._folders(criteria) if "job_uuid" in criteria else []:
+            rmtree(folder, ignore_errors=True)
 
     def _uuids(self, criteria: dict[str, Any]) -> list[str]:
         if not criteria:
             return sorted(p.name.split(".")[0] for p in Path(self.folder).glob("*.json.z"))
+        if "job_uuid" in criteria and set(criteria) <= {"job_uuid", "job_index"}:
+            known = [p.name for folder in self._folders(criteria) for p in folder.iterdir()]
+            return sorted(uuid for uuid in known if self._path(uuid).exists())
         if set(criteria) != {KEY}:
-            raise ValueError(f"blobs are looked up by {KEY!r}, not by {sorted(criteria)}")
-        wanted = criteria[KEY]
-        return list(wanted["$in"]) if isinstance(wanted, dict) else [wanted]
+            raise ValueError(
+                f"blobs are looked up by {KEY!r}, or by 'job_uuid' (and 'job_index'), not by "
+                f"{sorted(criteria)}"
+            )
+        return _values(criteria[KEY])
+
+    def _folders(self, criteria: dict[str, Any]) -> list[Path]:
+        """Return the folders that name the blobs of the jobs asked for."""
+        indices = _values(criteria.get("job_index", "*"))
+        patterns = [f"{escape(u)}.{i}" for u in _values(criteria["job_uuid"]) for i in indices]
+        parent = Path(self.folder) / OF_JOB
+        return sorted(folder for pattern in patterns for folder in parent.glob(pattern))
+
+    def _folder_of(self, job_uuid: str, job_index: int) -> Path:
+        return Path(self.folder) / OF_JOB / f"{job_uuid}.{job_index}"
 
     def _read(self, uuid: str) -> dict[str, Any]:
         path = self._path(uuid)
@@ -144,3 +182,7 @@ class FileBlobStore(Store):
 
     def __hash__(self) -> int:
         return hash(self.folder)
+
+
+def _values(wanted: Any) -> list[Any]:
+    return list(wanted["$in"]) if isinstance(wanted, dict) else [wanted]

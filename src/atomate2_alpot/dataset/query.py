@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -71,7 +71,7 @@ class LabelStore:
         **filters
             As in :func:`build_criteria`.
         """
-        return self.query_with_surrogates(_merge(build_criteria(**filters), criteria or {}))[0]
+        return self.query_with_fields((), _merge(build_criteria(**filters), criteria or {}))[0]
 
     def query_with_surrogates(
         self, criteria: dict[str, Any] | None = None, campaign_id: str | None = None
@@ -90,21 +90,53 @@ class LabelStore:
         surrogates : list of str or None
             One per frame; None where the reference method labelled it.
         """
-        blocks = list(self._blocks(criteria, BLOCK, campaign_id))
-        surrogates = [name for _, names in blocks for name in names]
-        return Frames.concat([frames for frames, _ in blocks]), surrogates
+        frames, found = self.query_with_fields(("surrogate",), criteria, campaign_id)
+        return frames, found["surrogate"]
+
+    def query_with_fields(
+        self,
+        fields: Sequence[str],
+        criteria: dict[str, Any] | None = None,
+        campaign_id: str | None = None,
+    ) -> tuple[Frames, dict[str, list[Any]]]:
+        """Return labelled frames, and what their documents hold beside what frames carry.
+
+        Parameters
+        ----------
+        fields : sequence of str
+            Of the label documents, for example "surrogate" and "calculation".
+        criteria : dict, optional
+            Mongo-style filter on label documents (see :func:`build_criteria`).
+        campaign_id : str, optional
+
+        Returns
+        -------
+        frames : Frames
+        found : dict of str to list
+            Field -> one value per frame; None where a document lacks it.
+        """
+        blocks = list(self._blocks(criteria, BLOCK, campaign_id, fields))
+        found = {name: [row.get(name) for _, rows in blocks for row in rows] for name in fields}
+        return Frames.concat([frames for frames, _ in blocks]), found
 
     def _blocks(
-        self, criteria: dict[str, Any] | None, block: int, campaign_id: str | None
-    ) -> Iterator[tuple[Frames, list[str | None]]]:
+        self,
+        criteria: dict[str, Any] | None,
+        block: int,
+        campaign_id: str | None,
+        fields: Sequence[str] = (),
+    ) -> Iterator[tuple[Frames, list[dict[str, Any]]]]:
         wanted = _merge({"state": "successful"}, criteria or {})
         documents = self.documents(wanted, campaign_id=campaign_id)
         while rows := list(islice(documents, block)):
-            yield _frames(rows), [r.get("surrogate") for r in rows]
+            yield _frames(rows), [{name: row.get(name) for name in fields} for row in rows]
 
 
 EQUALITIES: tuple[str, ...] = ("functional", "campaign_id", "stage", "iteration", "state")
 """Fields a filter compares as they are."""
+
+OTHERS: tuple[str, ...] = ("elements", "chemsys", "max_force", "engine")
+"""Filters of another kind."""
 
 
 def build_criteria(**filters: Any) -> dict[str, Any]:
@@ -118,6 +150,8 @@ def build_criteria(**filters: Any) -> dict[str, Any]:
         Frames of exactly these elements, for example "Al-Ni".
     max_force : float
         Largest force on an atom, eV/Å.
+    engine : str
+        Program that computed the label, for example "VASP" (see ``CalculationTable``).
     functional, campaign_id, stage, iteration, state
         Compared as they are; stage is "label" (chosen by the loop), "test" (held out) or
         "prepare" (elemental crystals).
@@ -129,9 +163,9 @@ def build_criteria(**filters: Any) -> dict[str, Any]:
     ValueError
         For a word that is no element.
     """
-    unknown = sorted(set(filters) - {"elements", "chemsys", "max_force", *EQUALITIES})
+    known = (*OTHERS, *EQUALITIES)
+    unknown = sorted(set(filters) - set(known))
     if unknown:
-        known = ("elements", "chemsys", "max_force", *EQUALITIES)
         raise TypeError(f"unknown filter {unknown}; use {known}")
     criteria = {k: filters[k] for k in EQUALITIES if filters.get(k) is not None}
     if filters.get("elements"):
@@ -140,6 +174,8 @@ def build_criteria(**filters: Any) -> dict[str, Any]:
         criteria["chemsys"] = "-".join(sorted(filters["chemsys"].split("-")))
     if filters.get("max_force") is not None:
         criteria["max_force"] = {"$lte": filters["max_force"]}
+    if filters.get("engine"):
+        criteria["calculation.engine"] = filters["engine"]
     _check_symbols(criteria)
     return criteria
 
