@@ -55,6 +55,7 @@ def build_maker(config: RunConfig) -> ActiveLearningMaker:
         assessor=TestSetAssessor(),
         committee=list(config.committee),
         loop=config.loop,
+        routing=config.routing,
         campaign_id=config.campaign_id,
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from atomate2_alpot.flows.routing import Routing
 from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.label.limits import LabelLimits
 from atomate2_alpot.label.retry import Retry
@@ -170,6 +171,7 @@ class RunConfig(Settings):
     label: LabelSection
     train: TrainSection = TrainSection()
     loop: LoopSettings = LoopSettings()
+    routing: Routing = Routing()
     store: StoreSection = StoreSection()
 
     def without_secrets(self) -> dict[str, Any]:

@@ -32,6 +32,7 @@ CHANGEABLE: tuple[str, ...] = (
     "loop.max_iterations",
     "loop.max_labels",
     "loop.targets",
+    "routing",
     "select",
     "train.e0s",
     "train.fractions",

@@ -18,6 +18,7 @@ from atomate2_alpot.flows.jobs import (
     record_iteration,
     start_loop,
 )
+from atomate2_alpot.flows.routing import Routing, apply_routing
 from atomate2_alpot.flows.state import LoopState, Pointer
 from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.label import check_label_fraction
@@ -45,6 +46,8 @@ class ActiveLearningMaker(Maker):
         Budget, targets, iterations.
     campaign_id : str or None
         Shared by every document of the campaign; made up when left out.
+    routing : Routing
+        Where jobs run on FireWorks or jobflow-remote, by kind.
     """
 
     name: str = "active learning"
@@ -56,6 +59,7 @@ class ActiveLearningMaker(Maker):
     committee: list[PotentialSpec] | CommitteeDoc | None = None
     loop: LoopSettings = field(default_factory=LoopSettings)
     campaign_id: str | None = None
+    routing: Routing = field(default_factory=Routing)
 
     def make(self) -> Flow:
         """Make the flow: pool, committee, test set, crystals, and the first iteration to come.
@@ -103,6 +107,7 @@ class ActiveLearningMaker(Maker):
         _tag([test, test_labels], campaign_id, 0, "test")
         flow = Flow([*jobs, start], output=start.output, name=self.name)
         _tag_chain(start, campaign_id, 0)
+        apply_routing(flow, self.routing)  # what the flow grows into inherits it
         return flow
 
     # --- what each expanding job asks for ------------------------------------------------
