@@ -13,6 +13,7 @@ from maggma.stores import MemoryStore
 from synthetic import METRICS, assessment, campaign, iteration, selection, training
 
 from atomate2_alpot.dataset import LabelStore, sync_labels
+from atomate2_alpot.label.reasons import REASONS
 from atomate2_alpot.report import ReportData, build_report, gather_report_data
 from atomate2_alpot.report.baselines import trivial_errors
 
@@ -102,6 +103,28 @@ def test_banner_is_there_before_the_first_iteration_has_ended():
     assert "Surrogate labels." not in build_report(ReportData())
 
 
+@pytest.mark.parametrize("loop", [{"agree": True}, {"thresholds": 1e6}], ids=str)
+def test_a_campaign_that_ends_with_nothing_selected_says_what_its_labels_are(loop):
+    """In iteration 2, for the trained members agree; in iteration 1, when only the test set and
+    the crystals have labels."""
+    thresholds = loop.pop("thresholds", None)
+    maker = small_loop(**loop)
+    if thresholds:
+        criterion = maker.selector.criterion
+        update = dict.fromkeys(criterion.thresholds, thresholds)
+        maker.selector.criterion = criterion.model_copy(update=update)
+    jobs, labels = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()}), MemoryStore()
+    labels.connect()
+    run_locally(maker.make(), store=jobs, log=False)
+    sync_labels(jobs, labels, {})
+    found = gather_report_data(jobs, LabelStore(labels))
+    assert found.iterations[-1].status == "nothing_selected"
+    page = re.sub(r"\s+", " ", build_report(found))
+    assert "toy labels of a surrogate," in page
+    assert f"come from {maker.labeller.surrogate}, a machine-learned potential" in page
+    assert "<strong>nothing selected.</strong> none of 40 candidates was selected" in page
+
+
 def test_labels_without_stress_leave_its_panels_empty():
     metrics = {k: v for k, v in METRICS.items() if not k.startswith("stress")}
     data = campaign(
@@ -174,6 +197,93 @@ def test_map_tells_labelled_from_failed_and_from_waiting():
     done = build_report(campaign(selections=[selection(1)]))
     assert "chosen and labelled (99)" in done
     assert "chosen, label failed (1)" in done
+
+
+# --- failures ----------------------------------------------------------------------------
+
+
+def failure(reason: str, detail: str = "", **update) -> dict:
+    document = {"frame_id": f"{reason}-{detail}", "reason": reason, "detail": detail}
+    return {**document, "formula_pretty": "AlNi", **update}
+
+
+def failures_table(page: str) -> list[list[str]]:
+    """Return the cells of the table, without markup."""
+    table = page[page.index('id="failures"') : page.index('id="run"')]
+    rows = re.findall(r"<tr>(.*?)</tr>", table, flags=re.S)[1:]
+    return [
+        [re.sub(r"<.*?>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", row, re.S)]
+        for row in rows
+    ]
+
+
+def test_every_reason_is_counted_and_has_an_example():
+    reasons = dict.fromkeys([reason for _, reason in REASONS])
+    reasons |= dict.fromkeys(["wrong k-points", "beyond limit max_force", "no task document"])
+    failures = [failure(r, f"words of {r}") for r in reasons]
+    failures += [failure("walltime", "second"), failure("disk full"), failure("disk full", "third")]
+    rows = failures_table(build_report(campaign(failures=failures, n_asked=100)))
+    assert [row[:2] for row in rows[:2]] == [["disk full", "3"], ["walltime", "2"]]
+    assert sorted(r for r, *_ in rows) == sorted(reasons)
+    assert {row[3] for row in rows} == {f"words of {r}" for r in reasons}
+
+
+def test_an_example_has_words_if_any_of_its_reason_has():
+    details = ["", "ZHEGV failed", "EDDDAV"]
+    rows = failures_table(build_report(campaign(failures=[failure("other", d) for d in details])))
+    assert rows == [["other", "3", "AlNi", "ZHEGV failed"]]
+    without = [failure("other", formula_pretty=None)]
+    assert failures_table(build_report(campaign(failures=without))) == [
+        ["other", "1", "other-", "–"]
+    ]
+
+
+def test_the_folder_of_an_example_is_told_and_its_words_kept_short():
+    calculation = {"folder": "node7:/scratch/label-12", "engine": "VASP"}
+    page = build_report(campaign(failures=[failure("other", "x" * 5000, calculation=calculation)]))
+    assert "node7:/scratch/label-12" in page
+    assert f"{'x' * 400}…" in page
+    assert "x" * 401 not in page
+
+
+def test_frames_are_counted_and_not_the_steps_that_became_labels(data):
+    """Of 30 frames and more, a quarter fails: the share is of what was asked for."""
+    n_labels = sum(n for state, n in data.n_labels.items() if "successful" in state)
+    assert data.n_asked == n_labels + len(data.failures)
+    share = f"{100 * len(data.failures) / data.n_asked:.1f} %"
+    assert f"No label for {len(data.failures)} of {data.n_asked} frames ({share})" in build_report(
+        data
+    )
+    steps = [{"frame_id": str(i), "calculation": {"frame_id": "asked"}} for i in range(3)]
+    shared = {"state": "successful", "formula_pretty": "Al", "energy_per_atom": 0, "elements": []}
+    found = gather_report_data(EMPTY, Documents([{**s, **shared} for s in steps]))
+    assert found.n_asked == 1
+
+
+def test_the_program_that_computed_the_labels_is_named():
+    shared = {"state": "successful", "formula_pretty": "Al", "energy_per_atom": 0, "elements": []}
+    ways = [("VASP", "6.4.3", "first"), ("VASP", "6.4.3", "first"), ("VASP", "6.4.3", "damped")]
+    keys = ("engine", "version", "attempt")
+    documents = [
+        {**shared, "frame_id": str(i), "calculation": dict(zip(keys, way, strict=True))}
+        for i, way in enumerate(ways)
+    ]
+    documents.append({**shared, "frame_id": "old", "calculation": None})
+    found = gather_report_data(EMPTY, Documents(documents))
+    assert found.engines == {"VASP 6.4.3": 2, "VASP 6.4.3, retry 'damped'": 1}
+    page = build_report(campaign(engines=found.engines))
+    assert "VASP 6.4.3 (2), VASP 6.4.3, retry &#39;damped&#39; (1)" in page
+
+
+class Documents(list):
+    """A label source that has these."""
+
+    def documents(self, criteria=None, limit=0):
+        return self
+
+
+EMPTY = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+EMPTY.connect()
 
 
 # --- what needs no model -----------------------------------------------------------------

@@ -20,6 +20,9 @@ from atomate2_alpot.schemas import (
     TrainingDoc,
 )
 
+FIRST = "first"
+"""What label documents call the attempt before any retry."""
+
 
 class LabelSource(Protocol):
     """Where label documents come from (`dataset.LabelStore`)."""
@@ -46,8 +49,14 @@ class ReportData:
         Label documents of failed frames.
     n_labels : dict of str to int
         Label documents by stage and state.
+    n_asked : int
+        Frames that a label was asked for; of one calculation several may become labels.
     labelled : set of str
         ``frame_id`` of every labelled frame, and of the frame it was relaxed from.
+    functional : str, optional
+        Reference method of the labels.
+    engines : dict of str to int
+        Successful labels by the program that computed them, and the retry where one was needed.
     surrogate : str, optional
         Model whose predictions are called labels, if one stands in for DFT.
     baselines : dict of str to float
@@ -63,7 +72,10 @@ class ReportData:
     element_counts: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     n_labels: dict[str, int] = field(default_factory=dict)
+    n_asked: int = 0
     labelled: set[str] = field(default_factory=set)
+    functional: str | None = None
+    engines: dict[str, int] = field(default_factory=dict)
     surrogate: str | None = None
     baselines: dict[str, float] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -102,21 +114,36 @@ def _read_labels(data: ReportData, labels: LabelSource, campaign_id: str | None)
     """Count the label documents into ``data``; none is kept but the failed ones."""
     elements: Counter[str] = Counter()
     counts: Counter[str] = Counter()
+    engines: Counter[str] = Counter()
+    asked: set[str] = set()
     energies: list[tuple[str, float, bool]] = []
     for document in labels.documents({"campaign_id": campaign_id} if campaign_id else None):
         counts[f"{document.get('stage')} {document['state']}"] += 1
         data.surrogate = data.surrogate or document.get("surrogate")
+        data.functional = data.functional or document.get("functional")
         if document["state"] == "failed":
             data.failures.append(document)
             continue
+        calculation = document.get("calculation") or {}
+        asked.add(calculation.get("frame_id") or document["frame_id"])
+        engines[_engine(calculation)] += 1
         held_out = document.get("stage") == "test"
         energies.append((document["formula_pretty"], document["energy_per_atom"], held_out))
         data.labelled |= {document["frame_id"], document.get("parent") or document["frame_id"]}
         if not held_out:
             elements.update(document["elements"])
     data.element_counts, data.n_labels = dict(elements), dict(counts)
+    data.engines = {name: n for name, n in engines.most_common() if name}
+    data.n_asked = len(asked) + len(data.failures)
     parity = data.assessments[-1].parity if data.assessments else None
     data.baselines = trivial_errors(energies, parity)
+
+
+def _engine(calculation: Mapping[str, Any]) -> str:
+    """Name the program that computed a label, and the retry if the first attempt failed."""
+    name = " ".join(str(w) for w in (calculation.get("engine"), calculation.get("version")) if w)
+    attempt = calculation.get("attempt")
+    return f"{name}, retry {attempt!r}" if name and attempt not in (None, FIRST) else name
 
 
 def _outputs(

@@ -86,6 +86,9 @@ SECTIONS: tuple[Section, ...] = (
     ),
 )
 
+MAX_DETAIL: int = 400
+"""Characters of an engine's words that the page shows."""
+
 COUNTS: tuple[str, ...] = (
     "screened",
     "passed",
@@ -121,7 +124,7 @@ def build_report(data: ReportData) -> str:
     measured = [d for d in data.iterations if d.metrics]
     return template.render(
         last=data.iterations[-1] if data.iterations else None,
-        functional=labelled[-1].functional if labelled else None,
+        functional=labelled[-1].functional if labelled else data.functional,
         surrogate=data.surrogate or next((d.surrogate for d in labelled if d.surrogate), None),
         correlation=measured[-1].spread_correlation if measured else {},
         iterations=data.iterations,
@@ -133,6 +136,8 @@ def build_report(data: ReportData) -> str:
         earlier=[(a.iteration, figures.parity(a)) for a in data.assessments[:-1]],
         failures=_failures(data),
         n_labels=data.n_labels,
+        n_asked=data.n_asked,
+        engines=data.engines,
         members=[m for t in data.trainings[-1:] for m in t.members],
         config=_as_yaml(data.config),
     )
@@ -148,13 +153,19 @@ def _drawn(section: Section, data: ReportData) -> dict[str, str]:
 
 
 def _failures(data: ReportData) -> list[dict[str, Any]]:
-    """Count failures by reason, with an example of each."""
+    """Count failures by reason, with an example of each that has something to say."""
     groups: dict[str, dict[str, Any]] = {}
     for failure in data.failures:
         reason = failure["reason"]
         group = groups.setdefault(reason, {"reason": reason, "count": 0, "example": failure})
         group["count"] += 1
-    return sorted(groups.values(), key=lambda g: -g["count"])
+        if not group["example"]["detail"]:
+            group["example"] = failure
+    for group in groups.values():
+        detail = group["example"]["detail"] or ""
+        group["detail"] = detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]}…"
+        group["folder"] = (group["example"].get("calculation") or {}).get("folder")
+    return sorted(groups.values(), key=lambda g: (-g["count"], g["reason"]))
 
 
 def _as_yaml(config: Any) -> str:
