@@ -122,7 +122,7 @@ def test_a_campaign_that_ends_with_nothing_selected_says_what_its_labels_are(loo
     page = re.sub(r"\s+", " ", build_report(found))
     assert "toy labels of a surrogate," in page
     assert f"come from {maker.labeller.surrogate}, a machine-learned potential" in page
-    assert "<strong>nothing selected.</strong> none of 40 candidates was selected" in page
+    assert "<strong>Nothing selected.</strong> none of 40 candidates was selected" in page
 
 
 def test_labels_without_stress_leave_its_panels_empty():

@@ -49,10 +49,17 @@ def panels(columns: int, rows: int = 1, height: float = 3.0) -> tuple[Any, NDArr
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def whole_numbers() -> Any:
+    """Return a locator whose ticks are whole numbers, for counts."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
+
+
 def to_svg(figure: Any, name: str) -> str:
     """Return a figure as SVG markup; ``name`` keeps its ids apart from those of other figures."""
     sink = io.StringIO()
-    figure.savefig(sink, format="svg", metadata={"Date": None}, dpi=150)
+    figure.savefig(sink, format="svg", metadata={"Date": None}, dpi=150, bbox_inches="tight")
     text = sink.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)

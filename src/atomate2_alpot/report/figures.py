@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atomate2_alpot.report.canvas import COLOURS, DASHES, GREY, INK, panels, say, styled, to_svg
+from atomate2_alpot.report.canvas import (
+    COLOURS,
+    DASHES,
+    GREY,
+    INK,
+    panels,
+    say,
+    styled,
+    to_svg,
+    whole_numbers,
+)
 from atomate2_alpot.report.gather import ReportData
 from atomate2_alpot.schemas import AssessmentDoc
 from atomate2_alpot.units import METRICS
@@ -49,7 +59,8 @@ def learning_curve(data: ReportData) -> str:
         axis.set(xlabel="frames to train on", ylabel=metric.shown_unit)
         axis.set_title(f"{TITLES[name]} error")
         axis.margins(x=0.12, y=0.12)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.06 * axis.get_ylim()[1])
+        axis.xaxis.set_major_locator(whole_numbers())
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return to_svg(figure, "learning")
 
@@ -77,7 +88,7 @@ def parity(assessment: AssessmentDoc) -> str:
         column[0].plot(x, y, "o", rasterized=True, **dots)
         across = spread[rows] * metric.scale
         column[1].plot(across, np.abs(error[rows]), "o", rasterized=True, **dots)
-        column[0].set(xlabel=f"label / {metric.unit}", ylabel="committee mean")
+        column[0].set(xlabel=f"label / {metric.unit}", ylabel=f"committee mean / {metric.unit}")
         column[0].set_title(f"{title} {metric.shown_unit}")
         _spread_against_error(column[1], across, metric.shown_unit)
     return to_svg(figure, f"parity{assessment.iteration}")
@@ -113,6 +124,7 @@ def disagreement(data: ReportData) -> str:
             axis.hist(spread, bins, histtype="step", color=colour, linestyle=dash, label=label)
         axis.axvline(threshold, color=INK, linestyle=":", label=f"threshold {threshold:g}")
         axis.set(xscale="log", xlabel=metric.shown_unit, ylabel="candidates", title=metric.label)
+        axis.yaxis.set_major_locator(whole_numbers())
         axis.legend(**BELOW)
     return to_svg(figure, "disagreement")
 
@@ -162,6 +174,7 @@ def loss_curves(data: ReportData) -> str:
             say([axis], "not recorded", TITLES[name])
             continue
         axis.set(yscale="log", xlabel="epoch", ylabel=metric.shown_unit)
+        axis.xaxis.set_major_locator(whole_numbers())
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter("{x:g}")
         axis.tick_params(axis="y", which="both", labelsize=8)
