@@ -5,13 +5,14 @@ RUN    ?= demo-run
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test fast lint types docs tutorials benchmark clean
+.PHONY: demo test fast lint types docs tutorials benchmark gpaw clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       set up, run the demo campaign (about 10 minutes), say where the report is"
 	@echo "make test       set up, run the whole test suite"
 	@echo "make fast       the tests without the slow ones"
+	@echo "make gpaw       set up GPAW, real DFT without a licence, and what it builds on"
 	@echo "make lint types docs tutorials benchmark clean"
 
 $(BIN)/python:
@@ -53,6 +54,9 @@ docs: $(VENV)/test.stamp
 
 tutorials: $(VENV)/test.stamp
 	$(BIN)/python tutorials/run_all.py
+
+gpaw: $(VENV)/test.stamp
+	tools/install_gpaw.sh $(BIN)/python --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 benchmark: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/bench_structures.py

@@ -19,6 +19,10 @@ EV_PER_A3_TO_KBAR: float = 10.0 * EV_PER_A3_TO_GPA
 """1 eV/Å³ in kBar. VASP prints kBar with the opposite sign (positive = compression)."""
 
 
+EV_PER_A_PER_HARTREE_PER_BOHR: float = 51.42206747
+"""eV/Å in one Ha/bohr (CODATA 2018)."""
+
+
 def vasp_stress_to_ase(stress_kbar: NDArray[np.float64]) -> NDArray[np.float64]:
     """Convert a stress as VASP prints it to ASE's unit and sign.
 

@@ -11,7 +11,7 @@ import numpy as np
 from ase.data import atomic_numbers, ground_state_magnetic_moments
 from atomate2.vasp.jobs.base import BaseVaspMaker
 from jobflow import Maker
-from pymatgen.core import Element, Structure
+from pymatgen.core import Element, Lattice, Structure
 from pymatgen.io.vasp import Kpoints
 
 from atomate2_alpot.label.gpaw import GpawStaticMaker
@@ -94,7 +94,7 @@ class IsolatedAtomMaker(Maker):
     def make(self, structure: Structure) -> Any:
         """Make the calculation of one atom."""
         symbol = structure[0].specie.symbol
-        return _for_atom(self.maker, symbol).make(structure)
+        return _for_atom(self.maker, symbol).make(_in_periodic_box(structure))
 
 
 def atom_labeller(labeller: LabelMaker) -> LabelMaker:
@@ -119,10 +119,16 @@ def atom_labeller(labeller: LabelMaker) -> LabelMaker:
     )
 
 
+def _in_periodic_box(structure: Structure) -> Structure:
+    """Return the atom as engines want it: atomate2's ASE documents hold no open structure."""
+    lattice = Lattice(structure.lattice.matrix)
+    return Structure(lattice, [structure[0].specie], [structure[0].frac_coords])
+
+
 def _for_atom(maker: Maker, symbol: str) -> Maker:
     unpaired = unpaired_electrons(symbol)
     if isinstance(maker, GpawStaticMaker):
-        options = {**maker.calculator_kwargs, "hund": True, "spinpol": True}
+        options = {**maker.calculator_kwargs, "hund": True, "spinpol": True, "kpts": (1, 1, 1)}
         return dataclasses.replace(maker, calculator_kwargs=options)
     from atomate2.vasp.powerups import update_user_incar_settings, update_user_kpoints_settings
 

@@ -116,6 +116,8 @@ def match_sites(frame: Frames, structure: Structure) -> NDArray[np.int64] | None
 def describe_calculation(document: Any) -> dict[str, Any]:
     """Return engine, version, cutoff, k-points and pseudopotentials (see CalculationTable)."""
     calculations = getattr(document, "calcs_reversed", None)
+    if calculations and hasattr(calculations[0], "cp2k_version"):
+        return {"engine": "CP2K", "version": calculations[0].cp2k_version}
     if not calculations:
         version = getattr(document, "forcefield_version", None)
         name = getattr(document, "forcefield_name", None) or getattr(

@@ -134,6 +134,39 @@ def gpaw(
     return LabelMaker(maker=maker, functional=f"{functional} (GPAW)")
 
 
+def cp2k(
+    settings: dict[str, Any] | None = None,
+    kpoints: tuple[int, int, int] | None = None,
+    run_cp2k: dict[str, Any] | None = None,
+) -> LabelMaker:
+    """Label with one CP2K static, PBE, through atomate2's own Maker and settings.
+
+    Needs CP2K on PATH (or CP2K_CMD), and its basis sets where pymatgen finds them
+    (`pmg config --cp2k <CP2K's data folder> <a new folder>`, then PMG_CP2K_DATA_DIR).
+
+    Parameters
+    ----------
+    settings : dict, optional
+        Over those of atomate2's ``StaticSetGenerator``, for example ``{"cutoff": 600}`` (Ry).
+    kpoints : tuple of int, optional
+        Γ-centred mesh; by default atomate2's density.
+    run_cp2k : dict, optional
+        Arguments of atomate2's ``run_cp2k``.
+    """
+    from atomate2.cp2k.jobs.core import StaticMaker
+    from atomate2.cp2k.sets.core import StaticSetGenerator
+    from pymatgen.io.vasp import Kpoints
+
+    update = {"xc_functionals": "PBE", **(settings or {})}
+    generator = StaticSetGenerator(user_input_settings=update)
+    if kpoints is not None:
+        generator.user_kpoints_settings = Kpoints(kpts=(kpoints,))
+    maker = StaticMaker(
+        name="CP2K PBE static", input_set_generator=generator, run_cp2k_kwargs=run_cp2k or {}
+    )
+    return LabelMaker(maker=maker, functional="PBE (CP2K)", remove=["*.wfn*"])
+
+
 def surrogate(spec: PotentialSpec) -> LabelMaker:
     """Label with a potential that stands in for DFT: for demos, benchmarks and tests.
 
@@ -207,6 +240,7 @@ PRESETS: dict[str, Callable[..., LabelMaker]] = {
     "matpes": matpes,
     "static": static,
     "gpaw": gpaw,
+    "cp2k": cp2k,
     "toy-surrogate": toy_surrogate,
 }
 """Name in a config file -> function that makes the labeller."""

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
-from atomate2_alpot.units import vasp_stress_to_ase
+from atomate2_alpot.units import EV_PER_A_PER_HARTREE_PER_BOHR, vasp_stress_to_ase
+
+KBAR_PER_GPA: float = 10.0
 
 
 class LabelParseError(ValueError):
@@ -49,8 +51,9 @@ def read_steps(document: Any) -> list[Step]:
     """Read every ionic step of a task document.
 
     Of emmet's VASP ``TaskDoc`` all ionic steps come with their electronic convergence; of
-    atomate2's ASE and force-field documents the final one. All keep energies in eV, forces in
-    eV/Å and stress in kBar with VASP's sign.
+    atomate2's ASE, force-field and CP2K documents the final one. All keep energies in eV; forces
+    are in eV/Å and stress in kBar with VASP's sign, but for CP2K's: Ha/bohr, and GPa with the
+    sign of a pressure (measured against -dE/dx and dE/dV with CP2K 2023.1).
 
     Parameters
     ----------
@@ -71,7 +74,10 @@ def read_steps(document: Any) -> list[Step]:
             "several",
         )
     calculations = getattr(document, "calcs_reversed", None)
-    steps = _vasp_steps(calculations[0]) if calculations else [_final_step(document)]
+    if calculations and hasattr(calculations[0], "vasp_version"):
+        steps = _vasp_steps(calculations[0])
+    else:
+        steps = [_final_step(document)]
     for step in steps:
         if not (np.isfinite(step.energy) and np.isfinite(step.forces).all()):
             raise LabelParseError(
@@ -86,8 +92,12 @@ def _final_step(document: Any) -> Step:
         raise LabelParseError("no energy or forces", "the task document lacks them")
     state = getattr(getattr(document, "state", None), "value", getattr(document, "state", None))
     forces = np.asarray(output.forces, dtype=np.float64)
+    stress = _stress(output.stress)
+    if type(document).__module__.startswith("atomate2.cp2k"):
+        forces = forces * EV_PER_A_PER_HARTREE_PER_BOHR
+        stress = stress * KBAR_PER_GPA  # _stress took GPa for kBar
     converged = state in (None, "successful")
-    return Step(0, document.structure, output.energy, forces, _stress(output.stress), converged)
+    return Step(0, document.structure, output.energy, forces, stress, converged)
 
 
 def _vasp_steps(calculation: Any) -> list[Step]:
