@@ -2,6 +2,10 @@
 
 from importlib.metadata import version as _version
 
+# autodoc rewrites annotations of pydantic's BaseModel when it documents one of ours; emmet's models
+# cannot be made after that
+import atomate2.vasp.flows.matpes  # noqa: F401
+
 project = "atomate2-alpot"
 author = "the atomate2-alpot developers"
 copyright = f"2026, {author}"  # noqa: A001 - Sphinx's name
