@@ -22,18 +22,20 @@ from atomate2_alpot.label import presets
 class Mendable(Maker):
     """Labels with a toy; structures of a fraction fail until ``folder/mended`` exists.
 
-    With ``only`` > 0 that holds for structures of at least so many elements.
+    With ``only`` > 0 that holds for structures of at least so many elements; the first ``spare``
+    calculations never fail.
     """
 
     name: str = "mendable static"
     folder: str = ""
     fraction: float = 0.2
     only: int = 0
+    spare: int = 0
     inner: Maker = field(default_factory=lambda: presets.toy_surrogate(seed=99).maker)
 
     def make(self, structure) -> Job | Flow:
         digits = int(structure.volume * 1e6) % 1000
-        if len(structure.composition) < self.only:
+        if len(structure.composition) < self.only or self._n_tried() < self.spare:
             digits = 1000
         label = f"{structure.formula} {structure.volume:.6f}"
         with (Path(self.folder) / "tried.txt").open("a") as stream:
@@ -43,6 +45,13 @@ class Mendable(Maker):
         with (Path(self.folder) / "labelled.txt").open("a") as stream:
             stream.write(label + "\n")
         return self.inner.make(structure)
+
+    def _n_tried(self) -> int:
+        return sum(counted(self.folder, "tried").values())
+
+
+BEFORE_THE_LOOP = 3 + 8
+"""Calculations of crystals and the test set."""
 
 
 @dataclass
@@ -64,9 +73,9 @@ def passes(dataset):
     return len(dataset)
 
 
-def mendable_loop(folder, fraction, only=0, minimum=0.5, **loop) -> ActiveLearningMaker:
+def mendable_loop(folder, fraction, only=0, minimum=0.5, spare=0, **loop) -> ActiveLearningMaker:
     maker = small_loop(**{"max_iterations": 1, **loop})
-    static = Mendable(folder=str(folder), fraction=fraction, only=only)
+    static = Mendable(folder=str(folder), fraction=fraction, only=only, spare=spare)
     labeller = dataclasses.replace(
         maker.labeller, maker=static, min_label_fraction=minimum, batch_size=3
     )

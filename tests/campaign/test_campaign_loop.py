@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from loop_parts import Diverges, counted, mendable_loop, trained
+from loop_parts import BEFORE_THE_LOOP, Diverges, counted, mendable_loop, trained
 
 from atomate2_alpot.campaign import Hooks, reopen_loop, run_embedded
 from atomate2_alpot.cli.resume import renewer
@@ -34,9 +34,10 @@ def test_a_campaign_that_has_ended_goes_on_with_more_iterations(tmp_path, job_st
 
 
 def test_a_lower_bar_is_tried_on_the_labels_there_are(tmp_path, job_store):
-    maker = mendable_loop(tmp_path, fraction=0.3, only=2, minimum=0.99)
+    maker = mendable_loop(tmp_path, fraction=0.4, minimum=0.99, spare=BEFORE_THE_LOOP)
     assert not run_embedded(maker.make, tmp_path, job_store).completed
     tried = counted(tmp_path, "tried")
+    assert sum(tried.values()) == BEFORE_THE_LOOP + 6
     lower = dataclasses.replace(
         maker, labeller=dataclasses.replace(maker.labeller, min_label_fraction=0.01)
     )

@@ -6,7 +6,7 @@ import pydantic
 import pytest
 from growing_flow import gather, make_flow, strict, work
 from jobflow import Flow, job
-from loop_parts import counted, mendable_loop, trained
+from loop_parts import BEFORE_THE_LOOP, counted, mendable_loop, trained
 
 from atomate2_alpot.campaign import Hooks, run_embedded
 from atomate2_alpot.campaign.journal import Entry, reason_of
@@ -91,7 +91,7 @@ def test_a_failure_the_flow_went_on_without_stays_settled_when_a_later_job_fails
 
 
 def test_failed_frames_are_labelled_again_when_too_few_succeeded(tmp_path, job_store):
-    maker = mendable_loop(tmp_path, fraction=0.7, only=2, minimum=0.9)
+    maker = mendable_loop(tmp_path, fraction=0.7, minimum=0.9, spare=BEFORE_THE_LOOP)
     summary = run_embedded(maker.make, tmp_path, job_store)
     assert summary.stopped_by.startswith("check-labels-")
     done = counted(tmp_path, "labelled")
@@ -99,7 +99,7 @@ def test_failed_frames_are_labelled_again_when_too_few_succeeded(tmp_path, job_s
     again = run_embedded(lambda: None, tmp_path, job_store)
     assert again.stopped_by.startswith("check-labels-")
     assert counted(tmp_path, "labelled") == done
-    # only frames of the selection are tried again: the loop had gone on from the test set
+    # only frames of the selection are tried again
     assert 0 < sum((counted(tmp_path, "tried") - settled).values()) <= 6
     (tmp_path / "mended").touch()
     assert run_embedded(lambda: None, tmp_path, job_store).completed
@@ -118,6 +118,22 @@ def test_the_test_set_is_labelled_again_when_none_of_it_succeeded(tmp_path, job_
     assert run_embedded(lambda: None, tmp_path, job_store).completed
     assert max(counted(tmp_path, "labelled").values()) == 1
     assert all(counted(tmp_path, "tried")[name] == 1 for name in crystals)
+
+
+def test_too_few_labels_of_the_test_set_stop_the_campaign_and_the_rest_is_tried_again(
+    tmp_path, job_store
+):
+    maker = mendable_loop(tmp_path, fraction=1.0, minimum=0.9, spare=3 + 4)
+    summary = run_embedded(maker.make, tmp_path, job_store)
+    assert summary.stopped_by.startswith("start-loop-")
+    (words,) = summary.errors.values()
+    assert "min_label_fraction=0.9" in words
+    assert words.startswith("LabelFractionError: fixed test set: 4 of 8 labels succeeded")
+    done = counted(tmp_path, "labelled")
+    (tmp_path / "mended").touch()
+    assert run_embedded(lambda: None, tmp_path, job_store).completed
+    assert all(counted(tmp_path, "labelled")[name] == 1 for name in done)
+    assert trained(job_store) == 6 + 3
 
 
 def test_no_label_is_computed_again_where_the_policy_let_the_loop_go_on(tmp_path, job_store):

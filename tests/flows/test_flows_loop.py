@@ -108,7 +108,7 @@ def test_no_document_holds_more_than_its_share(finished):
 
 
 def test_failed_labels_cost_only_themselves(job_store):
-    end = run(small_loop(fraction_failing=0.3), job_store)
+    end = run(small_loop(fraction_failing=0.3, label_crystals=False), job_store)
     assert end["status"] == "max_iterations"
     docs = outputs(job_store, "record iteration")
     assert sum(d.counts["failed"] for d in docs) > 0
@@ -119,6 +119,8 @@ def test_failed_labels_cost_only_themselves(job_store):
 
 def test_too_many_failures_stop_the_iteration_and_keep_the_labels(tmp_path, job_store):
     maker = small_loop(fraction_failing=0.5)
+    maker.labeller.maker.spare = 3 + 8  # crystals and test set
+    maker.labeller.maker.counter = str(tmp_path / "calculations")
     maker.labeller.min_label_fraction = 1.0
     summary = run_embedded(maker.make, tmp_path, job_store)
     assert not summary.completed
@@ -130,6 +132,45 @@ def test_too_many_failures_stop_the_iteration_and_keep_the_labels(tmp_path, job_
     assert last.iteration == 1
     assert 0 < last.n_labelled < last.n_requested
     assert len(last.frames) == last.n_labelled
+
+
+@pytest.mark.parametrize(("most", "what"), [(1, "crystals"), (9, "fixed test set")])
+def test_the_policy_holds_for_what_is_labelled_before_the_loop(tmp_path, job_store, most, what):
+    maker = small_loop(fraction_failing=1.0)
+    maker.labeller.maker.most = most
+    summary = run_embedded(maker.make, tmp_path, job_store)
+    (words,) = summary.errors.values()
+    assert f"{what}: 0 of " in words
+    assert summary.stopped_by.startswith("start-loop")
+
+
+def test_two_of_eight_of_the_test_set_are_too_few(tmp_path, job_store):
+    maker = small_loop(fraction_failing=1.0, label_crystals=False)
+    maker.labeller.maker.spare = 2
+    maker.labeller.maker.counter = str(tmp_path / "calculations")
+    summary = run_embedded(maker.make, tmp_path, job_store)
+    (words,) = summary.errors.values()
+    assert "fixed test set: 2 of 8 labels succeeded (25%)" in words
+    assert "min_label_fraction=0.5" in words
+
+
+def test_an_empty_test_set_is_named(tmp_path, job_store):
+    maker = small_loop()
+    nothing = maker.selector.criterion.model_copy(update={"max_force": 1e-12})
+    maker.selector.criterion = nothing
+    summary = run_embedded(maker.make, tmp_path, job_store)
+    assert "the fixed test set is empty" in next(iter(summary.errors.values()))
+
+
+def test_a_space_that_is_used_up_says_so(job_store):
+    maker = small_loop(max_iterations=5)
+    space = len(maker.proposer.space())
+    maker.proposer.candidates_per_iteration = space - maker.proposer.n_test
+    assert run(maker, job_store)["status"] == "nothing_selected"
+    last = outputs(job_store, "record iteration")[-1]
+    assert (last.iteration, last.counts["screened"]) == (2, 0)
+    assert "the space is used up" in last.message
+    assert "more elements or prototypes" in last.message
 
 
 def test_loop_stops_when_the_committee_agrees(job_store):

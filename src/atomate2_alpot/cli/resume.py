@@ -17,6 +17,7 @@ from atomate2_alpot.cli.loading import ConfigError, read_config
 from atomate2_alpot.dataset import Stores
 from atomate2_alpot.flows import ActiveLearningMaker
 from atomate2_alpot.label import LabelMaker
+from atomate2_alpot.label.isolated import IsolatedAtomMaker, atom_labeller
 from atomate2_alpot.label.limits import LabelLimits
 from atomate2_alpot.schemas.files import write_atomic
 
@@ -52,6 +53,7 @@ FIXED: dict[str, str] = {
     "propose": "the candidates and the test set are made with it",
     "label": "labels of two methods would be mixed",
     "train.n_members": "each member keeps its own split of the dataset",
+    "loop.label_atoms": "isolated atoms are labelled at the start of a campaign only",
     "loop.label_crystals": "crystals are labelled at the start of a campaign only",
     "store": "the labels are there",
 }
@@ -154,8 +156,13 @@ def renewer(maker: ActiveLearningMaker) -> Callable[[Job], None]:
         LabelLimits: labeller.limits,
     }
 
+    def today(argument: Any) -> Any:
+        if isinstance(argument, LabelMaker) and isinstance(argument.maker, IsolatedAtomMaker):
+            return atom_labeller(labeller)
+        return current.get(type(argument), argument)
+
     def renew(job: Job) -> None:
-        job.function_args = tuple(current.get(type(a), a) for a in job.function_args)
+        job.function_args = tuple(today(a) for a in job.function_args)
 
     return renew
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import signal
 import threading
@@ -19,6 +20,7 @@ from rich.markup import escape
 
 from atomate2_alpot.campaign import Hooks, RunSummary, run_embedded
 from atomate2_alpot.campaign.journal import Entry
+from atomate2_alpot.cli.atoms import known_atoms
 from atomate2_alpot.cli.build import build_maker, build_stores
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.errors import RunFailedError
@@ -29,6 +31,7 @@ from atomate2_alpot.cli.show import make_console, print_iterations, report_of
 from atomate2_alpot.dataset import Stores, iteration_documents, sync_labels
 from atomate2_alpot.dataset.labels import GATHER
 from atomate2_alpot.flows import ActiveLearningMaker
+from atomate2_alpot.label import LabelMaker
 
 LABEL_STEP = 25
 """Frames between two lines of progress."""
@@ -87,7 +90,7 @@ def _run(
 
     def make_flow() -> Flow:
         resumption.begin()
-        return maker.make()
+        return with_known_atoms(maker, stores).make()
 
     hooks = Hooks(
         on_job_done=_Progress(console, stores),
@@ -96,6 +99,16 @@ def _run(
         on_forget=resumption.forget,
     )
     return run_embedded(make_flow, run_dir, stores.jobs, hooks=hooks)
+
+
+def with_known_atoms(maker: ActiveLearningMaker, stores: Stores) -> ActiveLearningMaker:
+    """Return a loop that takes the isolated atoms its store has, whichever campaign made them."""
+    labeller = maker.labeller
+    if not maker.loop.label_atoms or not isinstance(labeller, LabelMaker):
+        return maker
+    elements = list(maker.proposer.elements)  # type: ignore[union-attr]
+    known = known_atoms(stores.labels, labeller, elements, str(maker.campaign_id))
+    return dataclasses.replace(maker, known_atoms=known)
 
 
 @contextmanager

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 EXPANDING = JobConfig(pass_manager_config=False)
 
+TEST_SET = "fixed test set"
+
 
 @job
 def carry(pointers: dict[str, Pointer | list[Pointer] | None]) -> dict[str, Any]:
@@ -39,19 +41,32 @@ def carry(pointers: dict[str, Pointer | list[Pointer] | None]) -> dict[str, Any]
     }
 
 
+@job(data=BLOBS, output_schema=LabelBatchDoc)
+def hand_on(batch: LabelBatchDoc) -> LabelBatchDoc:
+    """Store labels that are known already as a gather of this campaign."""
+    return batch
+
+
 @job(config=EXPANDING)
 def start_loop(
-    maker: ActiveLearningMaker, state: LoopState, n_test: int, n_crystals: int
+    maker: ActiveLearningMaker, state: LoopState, counts: dict[str, dict[str, Any]]
 ) -> Response:
-    """Begin iteration 1 when the test set and the crystals are labelled."""
-    if n_test == 0:
+    """Begin iteration 1 when the labels made before it satisfy the policy.
+
+    ``counts`` has the fixed test set first, then the sets of ``state.dataset`` in their order.
+    """
+    if counts[TEST_SET]["n_requested"] == 0:
         raise RuntimeError(
-            "no frame of the fixed test set could be labelled; see the failed label jobs, and "
-            "check the labeller and its limits"
+            "the fixed test set is empty: the criterion rejects every candidate held out; hold "
+            "out more (n_test), or relax the filters of the criterion"
         )
-    if n_crystals == 0:
-        state = state.advanced(dataset=[])
-    return Response(replace=maker.iteration_flow(state))
+    sets = dict(counts)
+    for what, count in sets.items():
+        if count["n_requested"]:  # a committee with references of its own may bring no crystals
+            maker.check_label_policy(count, what)
+    del sets[TEST_SET]
+    kept = [p for p, c in zip(state.dataset, sets.values(), strict=True) if c["n_labelled"]]
+    return Response(replace=maker.iteration_flow(state.advanced(dataset=kept)))
 
 
 @job(config=EXPANDING)
@@ -89,7 +104,7 @@ def record_iteration(
 ) -> IterationDoc:
     """Write the iteration document, with the decision whether to go on."""
     if labels is None:
-        verdict = "nothing_selected", _why_nothing(selection)
+        verdict = "nothing_selected", why_nothing(selection)
     else:
         metrics = assessment.metrics if assessment else {}
         verdict = decide_status(maker.loop, state.iteration, state.n_labels, metrics)
@@ -107,7 +122,15 @@ def decide(
     return Response(replace=maker.iteration_flow(state))
 
 
-def _why_nothing(selection: SelectionDoc) -> str:
+def why_nothing(selection: SelectionDoc) -> str:
+    """Say why an iteration selected nothing, and what to do."""
+    if selection.n_screened == 0:
+        return (
+            f"no candidate was left to screen in iteration {selection.iteration}: the space is "
+            "used up by the test set and the iterations before. Give more elements or prototypes "
+            "(propose.n_atoms, n_elements, ternary_weight), or screen fewer candidates an "
+            "iteration, in a new campaign"
+        )
     spreads = ", ".join(
         f"{name}: largest {quantiles.get('max', float('nan')):.4g}, threshold "
         f"{selection.thresholds.get(name, float('nan')):g}"

@@ -7,22 +7,26 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from jobflow import Flow, Job, Maker
+from jobflow import Flow, Job, Maker, OutputReference
 
+from atomate2_alpot.dataset.labels import GATHER
 from atomate2_alpot.flows.contracts import Assessor, Labeller, Proposer, Selector, Trainer
 from atomate2_alpot.flows.jobs import (
+    TEST_SET,
     carry,
     check_labels,
     check_selection,
     decide,
+    hand_on,
     record_iteration,
     start_loop,
 )
 from atomate2_alpot.flows.routing import Routing, apply_routing
 from atomate2_alpot.flows.state import LoopState, Pointer
 from atomate2_alpot.flows.stopping import LoopSettings
-from atomate2_alpot.label import check_label_fraction
-from atomate2_alpot.schemas import CommitteeDoc, PotentialSpec
+from atomate2_alpot.flows.voters import check_voters
+from atomate2_alpot.label import LabelFractionError, LabelMaker, check_label_fraction
+from atomate2_alpot.schemas import CommitteeDoc, LabelBatchDoc, PotentialSpec
 from atomate2_alpot.select.jobs import prepare_committee
 
 
@@ -48,6 +52,9 @@ class ActiveLearningMaker(Maker):
         Shared by every document of the campaign; made up when left out.
     routing : Routing
         Where jobs run on FireWorks or jobflow-remote, by kind.
+    known_atoms : LabelBatchDoc or None
+        Isolated atoms labelled earlier with the labeller's method; with ``loop.label_atoms`` only
+        elements that are not among them are computed.
     """
 
     name: str = "active learning"
@@ -60,6 +67,7 @@ class ActiveLearningMaker(Maker):
     loop: LoopSettings = field(default_factory=LoopSettings)
     campaign_id: str | None = None
     routing: Routing = field(default_factory=Routing)
+    known_atoms: LabelBatchDoc | None = None
 
     def make(self) -> Flow:
         """Make the flow: pool, committee, test set, crystals, and the first iteration to come.
@@ -85,12 +93,8 @@ class ActiveLearningMaker(Maker):
         for item in test.jobs:
             item.name = f"hold out: {item.name}"
         test_labels = self.labeller.make(test.output.frames, iteration=0)  # type: ignore[union-attr]
-        jobs: list[Job | Flow] = [pool, prepare, test, test_labels]
-        dataset, n_crystals = [], 0
-        if self.loop.label_crystals:
-            crystals = self.labeller.make(prepare.output.crystals, iteration=0)  # type: ignore[union-attr]
-            jobs.append(crystals)
-            dataset, n_crystals = [Pointer.of(crystals.output.frames)], crystals.output.n_labelled
+        others = self._anchors(prepare.output.crystals)
+        jobs: list[Job | Flow] = [pool, prepare, test, test_labels, *others.values()]
         state = LoopState(
             campaign_id=campaign_id,
             iteration=1,
@@ -98,10 +102,11 @@ class ActiveLearningMaker(Maker):
             committee=Pointer.of(prepare.output.committee),
             committee_names=[m.label for m in self._committee_doc().members],
             test=Pointer.of(test_labels.output.frames),
-            dataset=dataset,
+            dataset=[Pointer.of(made.output.frames) for made in others.values()],
         )
-        lean = dataclasses.replace(self, committee=None, campaign_id=campaign_id)
-        start = start_loop(lean, state, test_labels.output.n_labelled, n_crystals)
+        lean = dataclasses.replace(self, committee=None, known_atoms=None, campaign_id=campaign_id)
+        sets = {TEST_SET: test_labels, **others}
+        start = start_loop(lean, state, {what: _counts(made) for what, made in sets.items()})
         start.name = "start loop"
         _tag(jobs, campaign_id, 0, "prepare")
         _tag([test, test_labels], campaign_id, 0, "test")
@@ -140,12 +145,7 @@ class ActiveLearningMaker(Maker):
         """Build the labelling of what was selected."""
         found = _carry(frames=Pointer(uuid=selection.uuid, path=[*selection.path, "frames"]))
         labels = self.labeller.make(found.output["frames"], iteration=state.iteration)  # type: ignore[union-attr]
-        counts = {
-            "n_labelled": labels.output.n_labelled,
-            "n_requested": labels.output.n_requested,
-            "failures": labels.output.failures,
-        }
-        check = check_labels(self, state, selection, Pointer.of(labels.output), counts)
+        check = check_labels(self, state, selection, Pointer.of(labels.output), _counts(labels))
         check.name = "check labels"
         return self._chain([found, labels], check, state, "label")
 
@@ -181,14 +181,17 @@ class ActiveLearningMaker(Maker):
         end.name = "decide"
         return self._chain([data, seen, test, train, assess, record], end, state, "train")
 
-    def check_label_policy(self, counts: dict[str, Any]) -> None:
-        """Raise ``LabelFractionError`` if too few labels succeeded."""
+    def check_label_policy(self, counts: dict[str, Any], what: str = "") -> None:
+        """Raise ``LabelFractionError`` if too few labels succeeded, of the set that is named."""
         reasons: dict[str, int] = {}
         for failure in counts["failures"]:
             reason = failure["reason"] if isinstance(failure, dict) else failure.reason
             reasons[reason] = reasons.get(reason, 0) + 1
         minimum = self.labeller.min_label_fraction  # type: ignore[union-attr]
-        check_label_fraction(counts["n_labelled"], counts["n_requested"], minimum, reasons)
+        try:
+            check_label_fraction(counts["n_labelled"], counts["n_requested"], minimum, reasons)
+        except LabelFractionError as error:
+            raise LabelFractionError(f"{what}: {error}" if what else str(error)) from None
 
     # --- internals -----------------------------------------------------------------------
 
@@ -196,15 +199,35 @@ class ActiveLearningMaker(Maker):
         for step in ("proposer", "selector", "labeller", "trainer", "assessor", "committee"):
             if getattr(self, step) is None:
                 raise ValueError(f"{type(self).__name__}.{step} is not set: give a {step}")
-        surrogate = self.labeller.surrogate  # type: ignore[union-attr]
+        check_voters(self._committee_doc().members, self.labeller)
         members = [m.label for m in self._committee_doc().members]
-        if surrogate in members:
-            raise ValueError(
-                f"committee: {surrogate} labels as the surrogate, so it must not vote; take it out "
-                f"of the committee {members}"
-            )
         if len(members) < 2:
             raise ValueError(f"committee: {members} cannot disagree; give at least two members")
+
+    def _anchors(self, crystals: OutputReference) -> dict[str, Job | Flow]:
+        """Make what is labelled before the loop and joins the training set."""
+        made: dict[str, Job | Flow] = {}
+        if self.loop.label_crystals:
+            made["crystals"] = self.labeller.make(crystals, iteration=0)  # type: ignore[union-attr]
+        if not self.loop.label_atoms:
+            return made
+        if not isinstance(self.labeller, LabelMaker):
+            raise ValueError(
+                f"loop.label_atoms: {type(self.labeller).__name__} cannot label isolated atoms; "
+                "use a LabelMaker, or give the trainer e0s"
+            )
+        from atomate2_alpot.label.isolated import atom_labeller, isolated_atoms
+
+        known = self.known_atoms
+        have = known.frames.elements if known is not None else []
+        missing = [e for e in self.proposer.elements if e not in have]  # type: ignore[union-attr]
+        if known is not None and have:
+            made["isolated atoms known before"] = hand_on(known)
+            made["isolated atoms known before"].name = GATHER
+        if missing:
+            atoms = atom_labeller(self.labeller)
+            made["isolated atoms"] = atoms.make(isolated_atoms(missing), iteration=0)
+        return made
 
     def _committee_doc(self) -> CommitteeDoc:
         if isinstance(self.committee, CommitteeDoc):
@@ -217,6 +240,11 @@ class ActiveLearningMaker(Maker):
         _tag_chain(last, state.campaign_id, state.iteration)
         name = f"{self.name}: {stage} {state.iteration}"
         return Flow([*jobs, last], output=last.output, name=name)
+
+
+def _counts(made: Job | Flow) -> dict[str, Any]:
+    """Return what the label policy asks of a ``LabelBatchDoc``."""
+    return {name: getattr(made.output, name) for name in ("n_labelled", "n_requested", "failures")}
 
 
 def _carry(**pointers: Pointer | list[Pointer] | None) -> Job:

@@ -140,4 +140,4 @@ def apply_routing(flow: Flow, routing: Routing) -> None:
 def _send(flow: Flow, manager_config: dict[str, Any], name: str | None) -> None:
     # jobflow would else give new jobs the settings of the job that made them, over their own
     config = {"manager_config": manager_config, "pass_manager_config": False}
-    flow.update_config(config, name_filter=name, dynamic=True)
+    flow.update_config(config, name_filter=name, dynamic=True)  # type: ignore[arg-type]

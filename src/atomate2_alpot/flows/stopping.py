@@ -30,6 +30,11 @@ class LoopSettings(Settings):
         description="Label the ground-state crystal of each element before the loop: they anchor "
         "formation energies and join the training set.",
     )
+    label_atoms: bool = Field(
+        False,
+        description="Label an isolated atom of each element before the loop: their energies are "
+        "the E0s that training takes.",
+    )
 
     @field_validator("targets")
     @classmethod
