@@ -199,6 +199,12 @@ def test_wrong_settings_are_named_before_anything_runs(settings, message):
         LabelMaker(**kwargs)
 
 
+def test_a_maker_that_the_worker_cannot_import_is_named():
+    lost = LabelMaker(maker={"@module": "my.own", "@class": "EngineMaker"})
+    with pytest.raises(ValueError, match=r"my.own.EngineMaker, which this worker cannot import"):
+        lost.plan(1)
+
+
 def test_negative_limit_is_refused():
     with pytest.raises(ValueError, match="max_force"):
         LabelLimits(max_force=-1.0)

@@ -93,7 +93,19 @@ class LabelMaker(Maker):
         return {"functional": self.functional, "surrogate": self.surrogate}
 
     def plan(self, iteration: int) -> RowPlan:
-        """Return how a label job treats its frames."""
+        """Return how a label job treats its frames.
+
+        Raises
+        ------
+        ValueError
+            If the Maker came to this worker as a document that cannot be loaded here.
+        """
+        if isinstance(self.maker, dict):
+            raise ValueError(
+                f"LabelMaker.maker is {self.maker.get('@module')}.{self.maker.get('@class')}, "
+                "which this worker cannot import: install its package here, or put the module on "
+                "PYTHONPATH"
+            )
         return RowPlan(
             maker=self.maker,  # type: ignore[arg-type]
             result=self.result,
