@@ -319,6 +319,22 @@ def test_no_baseline_is_made_up(energies):
     assert trivial_errors(energies, None) == {}
 
 
+def test_isolated_atoms_are_no_baseline():
+    """E0s near zero among energies of solids: one energy per element is fitted to the solids."""
+    shared = {"state": "successful", "elements": ["Al"], "formula_pretty": "Al"}
+    lattice = {"matrix": (np.eye(3) * 4).tolist(), "pbc": [True] * 3}
+    solid = {**shared, "nsites": 1, "energy_per_atom": -3.0, "structure": {"lattice": lattice}}
+    box = {"lattice": {**lattice, "pbc": [False] * 3}}
+    documents = [
+        {**solid, "frame_id": "a", "stage": "label"},
+        {**solid, "frame_id": "b", "stage": "test", "energy_per_atom": -3.1},
+        {**solid, "frame_id": "c", "stage": "prepare", "energy_per_atom": -0.2, "structure": box},
+    ]
+    found = gather_report_data(EMPTY, Documents(documents))
+    assert found.baselines == pytest.approx({"energy_mae": 0.1})
+    assert found.n_labels == {"label successful": 1, "test successful": 1, "prepare successful": 1}
+
+
 def test_baseline_and_metric_are_means_over_the_same_components(data):
     """Zero prediction against the committee's own table: both over Voigt's six, not nine."""
     table = data.assessments[-1].parity

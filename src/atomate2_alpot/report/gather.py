@@ -128,7 +128,8 @@ def _read_labels(data: ReportData, labels: LabelSource, campaign_id: str | None)
         asked.add(calculation.get("frame_id") or document["frame_id"])
         engines[_engine(calculation)] += 1
         held_out = document.get("stage") == "test"
-        energies.append((document["formula_pretty"], document["energy_per_atom"], held_out))
+        if not _is_isolated_atom(document):
+            energies.append((document["formula_pretty"], document["energy_per_atom"], held_out))
         data.labelled |= {document["frame_id"], document.get("parent") or document["frame_id"]}
         if not held_out:
             elements.update(document["elements"])
@@ -137,6 +138,13 @@ def _read_labels(data: ReportData, labels: LabelSource, campaign_id: str | None)
     data.n_asked = len(asked) + len(data.failures)
     parity = data.assessments[-1].parity if data.assessments else None
     data.baselines = trivial_errors(energies, parity)
+
+
+def _is_isolated_atom(document: Mapping[str, Any]) -> bool:
+    """Tell whether a label is an E0, which a fit to energies of solids must not see."""
+    structure = document.get("structure") or {}
+    periodic = structure.get("lattice", {}).get("pbc", (True, True, True))
+    return document.get("nsites") == 1 and not any(periodic)
 
 
 def _engine(calculation: Mapping[str, Any]) -> str:
