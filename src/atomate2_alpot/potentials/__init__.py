@@ -9,11 +9,13 @@ from atomate2_alpot.potentials.base import (
     Predictor,
     load_predictor,
 )
+from atomate2_alpot.potentials.calculator import CommitteeCalculator
 from atomate2_alpot.potentials.committee import Committee
 
 __all__ = [
     "BACKENDS",
     "Committee",
+    "CommitteeCalculator",
     "FeaturePredictor",
     "PotentialError",
     "Predictor",

@@ -164,7 +164,7 @@ def _factor_table(factors: Mapping[str, float]) -> Array:
 
     table = np.ones(119)
     for symbol, factor in factors.items():
-        if symbol not in atomic_numbers:
+        if not atomic_numbers.get(symbol):  # ASE lists a dummy X with 0
             raise ValueError(
                 f"element_factors: {symbol!r} is no element; give symbols such as 'Fe'"
             )
