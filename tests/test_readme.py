@@ -99,6 +99,14 @@ def test_labellers_of_getting_started_can_be_made(index):
     assert labeller.surrogate is None
 
 
+def test_every_preset_that_is_no_surrogate_is_named():
+    from atomate2_alpot.label.presets import PRESETS
+
+    page = (ROOT / "docs" / "getting_started.md").read_text()
+    assert [n for n in PRESETS if "surrogate" not in n and f"`{n}`" not in page] == ["mp-aloe"]
+    assert "preset: mp-aloe" in page
+
+
 def test_python_of_the_store_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run("docs/store.md", 0)

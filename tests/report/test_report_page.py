@@ -254,10 +254,19 @@ def test_frames_are_counted_and_not_the_steps_that_became_labels(data):
     assert f"No label for {len(data.failures)} of {data.n_asked} frames ({share})" in build_report(
         data
     )
-    steps = [{"frame_id": str(i), "calculation": {"frame_id": "asked"}} for i in range(3)]
+    record = {"frame_id": "asked", "seconds": 7.0}
+    steps = [{"frame_id": str(i), "calculation": record, "iteration": 2} for i in range(3)]
     shared = {"state": "successful", "formula_pretty": "Al", "energy_per_atom": 0, "elements": []}
     found = gather_report_data(EMPTY, Documents([{**s, **shared} for s in steps]))
     assert found.n_asked == 1
+    assert found.label_seconds == {2: 7.0}
+
+
+def test_seconds_of_labels_stand_among_those_of_the_stages():
+    page = build_report(campaign(2, label_seconds={0: 44.0, 1: 1234.0}))
+    table = page[page.index("Seconds by stage") : page.index("<h3>Settings")]
+    assert re.findall(r"<td>(.*?)</td>", table) == ["1", "90", "1234", "120", "2", "90", "–", "120"]
+    assert "(before the loop 44)" in table
 
 
 def test_the_program_that_computed_the_labels_is_named():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -51,6 +51,8 @@ class ReportData:
         Label documents by stage and state.
     n_asked : int
         Frames that a label was asked for; of one calculation several may become labels.
+    label_seconds : dict of int to float
+        Compute time of the labels of each iteration, failed ones included; 0 is before the loop.
     labelled : set of str
         ``frame_id`` of every labelled frame, and of the frame it was relaxed from.
     functional : str, optional
@@ -73,6 +75,7 @@ class ReportData:
     failures: list[dict[str, Any]] = field(default_factory=list)
     n_labels: dict[str, int] = field(default_factory=dict)
     n_asked: int = 0
+    label_seconds: dict[int, float] = field(default_factory=dict)
     labelled: set[str] = field(default_factory=set)
     functional: str | None = None
     engines: dict[str, int] = field(default_factory=dict)
@@ -115,17 +118,21 @@ def _read_labels(data: ReportData, labels: LabelSource, campaign_id: str | None)
     elements: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     engines: Counter[str] = Counter()
+    seconds: defaultdict[int, float] = defaultdict(float)
     asked: set[str] = set()
     energies: list[tuple[str, float, bool]] = []
     for document in labels.documents({"campaign_id": campaign_id} if campaign_id else None):
         counts[f"{document.get('stage')} {document['state']}"] += 1
         data.surrogate = data.surrogate or document.get("surrogate")
         data.functional = data.functional or document.get("functional")
+        calculation = document.get("calculation") or {}
+        own = calculation.get("frame_id") or document["frame_id"]
+        if own not in asked:  # the steps of one calculation share its record
+            asked.add(own)
+            seconds[document.get("iteration") or 0] += calculation.get("seconds") or 0.0
         if document["state"] == "failed":
             data.failures.append(document)
             continue
-        calculation = document.get("calculation") or {}
-        asked.add(calculation.get("frame_id") or document["frame_id"])
         engines[_engine(calculation)] += 1
         held_out = document.get("stage") == "test"
         if not _is_isolated_atom(document):
@@ -135,7 +142,7 @@ def _read_labels(data: ReportData, labels: LabelSource, campaign_id: str | None)
             elements.update(document["elements"])
     data.element_counts, data.n_labels = dict(elements), dict(counts)
     data.engines = {name: n for name, n in engines.most_common() if name}
-    data.n_asked = len(asked) + len(data.failures)
+    data.n_asked, data.label_seconds = len(asked), dict(seconds)
     parity = data.assessments[-1].parity if data.assessments else None
     data.baselines = trivial_errors(energies, parity)
 

@@ -10,6 +10,7 @@ from typing import Any
 from atomate2_alpot.report import figures
 from atomate2_alpot.report.elements import element_map
 from atomate2_alpot.report.gather import ReportData
+from atomate2_alpot.schemas import IterationDoc
 from atomate2_alpot.units import METRICS
 
 
@@ -86,6 +87,9 @@ SECTIONS: tuple[Section, ...] = (
     ),
 )
 
+STAGES: tuple[str, ...] = ("screen", "select", "label", "train", "assess")
+"""In the order in which they run."""
+
 MAX_DETAIL: int = 400
 """Characters of an engine's words that the page shows."""
 
@@ -122,6 +126,7 @@ def build_report(data: ReportData) -> str:
     # an iteration that selected nothing has neither labels nor errors: look further back
     labelled = [d for d in data.iterations if d.counts["labelled"]]
     measured = [d for d in data.iterations if d.metrics]
+    timings = {d.iteration: _timings(d, data) for d in data.iterations}
     return template.render(
         last=data.iterations[-1] if data.iterations else None,
         functional=labelled[-1].functional if labelled else data.functional,
@@ -131,7 +136,9 @@ def build_report(data: ReportData) -> str:
         counts=COUNTS,
         metrics=[METRICS[f"{q}_{k}"] for q in figures.QUANTITIES for k in ("mae", "rmse")],
         baselines=data.baselines,
-        stages=list(dict.fromkeys(s for d in data.iterations for s in d.timings)),
+        stages=[s for s in STAGES if any(s in t for t in timings.values())],
+        timings=timings,
+        seconds_before=data.label_seconds.get(0),
         sections=[_drawn(section, data) for section in SECTIONS],
         earlier=[(a.iteration, figures.parity(a)) for a in data.assessments[:-1]],
         failures=_failures(data),
@@ -150,6 +157,12 @@ def _drawn(section: Section, data: ReportData) -> dict[str, str]:
         "caption": section.caption,
         "svg": section.draw(data) if section.needs(data) else "",
     }
+
+
+def _timings(doc: IterationDoc, data: ReportData) -> dict[str, float]:
+    """Return seconds by stage; those of labels are in their documents."""
+    label = data.label_seconds.get(doc.iteration)
+    return {**doc.timings, **({"label": label} if label else {})}
 
 
 def _failures(data: ReportData) -> list[dict[str, Any]]:
