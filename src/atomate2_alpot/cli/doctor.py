@@ -6,15 +6,16 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
-from atomate2_alpot.cli.build import build_labeller, build_stores
+from atomate2_alpot.cli.build import build_stores
 from atomate2_alpot.cli.config import RunConfig
+from atomate2_alpot.cli.engines import check_engines
+from atomate2_alpot.cli.findings import Finding
 from atomate2_alpot.cli.loading import read_config, readable_secrets
 from atomate2_alpot.cli.preflight import preflight
 from atomate2_alpot.cli.show import make_console
@@ -22,15 +23,6 @@ from atomate2_alpot.settings import SETTINGS
 
 MIN_FREE_GB: float = 5.0
 MARKS: dict[str, str] = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: what was looked at, how it is, what was found or must be done."""
-
-    what: str
-    state: str
-    words: str
 
 
 def diagnose(config_path: Path | None, run_dir: Path) -> int:
@@ -43,7 +35,7 @@ def diagnose(config_path: Path | None, run_dir: Path) -> int:
             findings += list(check_config(config, config_path, run_dir))
         except ValueError as error:
             findings.append(Finding("config", "fail", str(error)))
-    findings += list(check_vasp(config))
+    findings += list(check_engines(config))
     table = Table("check", "", "finding", show_lines=False)
     for finding in findings:
         table.add_row(escape(finding.what), MARKS[finding.state], escape(finding.words))
@@ -78,43 +70,13 @@ def check_config(config: RunConfig, path: Path, run_dir: Path) -> Iterator[Findi
     yield Finding("config", "ok", f"{path} is valid")
     if readable_secrets(path):
         yield Finding("secrets", "warn", f"others can read the URI in {path}: chmod 600")
-    problems = preflight(config, run_dir)
+    problems = preflight(config, run_dir, with_labeller=False)  # the engine has its own findings
     yield from (Finding("preflight", "fail", words) for words in problems)
     if not problems:
         yield Finding("preflight", "ok", "the flow can be made, and it has candidates")
     yield from _attempt("store", lambda: _store(config, run_dir))
     for spec in config.committee:
         yield from _attempt(f"model {spec.label}", lambda spec=spec: _model(spec, config.elements))
-
-
-def check_vasp(config: RunConfig | None) -> Iterator[Finding]:
-    """Check VASP's command and POTCARs; they are needed only if the labeller is VASP."""
-    needed = config is not None and _labels_with_vasp(config)
-    missing = "fail" if needed else "warn"
-    note = "" if needed else " (this config does not use VASP)" if config else ""
-    from atomate2 import SETTINGS as ATOMATE2
-
-    command = ATOMATE2.VASP_CMD
-    found = shutil.which(str(command).split()[0]) is not None
-    remedy = "; set VASP_CMD in ~/.atomate2.yaml or ATOMATE2_VASP_CMD"
-    words = f"VASP_CMD={command}" + ("" if found else f" is not on PATH{remedy}{note}")
-    yield Finding("VASP", "ok" if found else missing, words)
-    from pymatgen.core import SETTINGS as PYMATGEN
-
-    folder = PYMATGEN.get("PMG_VASP_PSP_DIR")
-    if folder and Path(folder).expanduser().is_dir():
-        yield Finding("POTCARs", "ok", str(folder))
-    else:
-        remedy = "set PMG_VASP_PSP_DIR (pmg config --add PMG_VASP_PSP_DIR <folder>)"
-        yield Finding("POTCARs", missing, f"no POTCAR folder: {remedy}{note}")
-
-
-def _labels_with_vasp(config: RunConfig) -> bool:
-    try:
-        maker = build_labeller(config.label).maker
-    except ValueError:  # reported by the preflight
-        return False
-    return any("vasp" in kind.__module__.split(".") for kind in type(maker).__mro__)
 
 
 def _attempt(what: str, check: object) -> Iterator[Finding]:

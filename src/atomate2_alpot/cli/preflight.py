@@ -14,6 +14,7 @@ from atomate2_alpot.campaign.journal import Journal
 from atomate2_alpot.cli.build import build_maker, mongo_uri
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.loading import ConfigError
+from atomate2_alpot.label import LabelMaker
 from atomate2_alpot.potentials.base import BACKENDS, PACKAGES, PotentialError
 from atomate2_alpot.potentials.options import check_options
 from atomate2_alpot.schemas import PotentialSpec
@@ -40,7 +41,7 @@ def require_preflight(config: RunConfig, run_dir: Path) -> None:
         )
 
 
-def preflight(config: RunConfig, run_dir: Path) -> list[str]:
+def preflight(config: RunConfig, run_dir: Path, with_labeller: bool = True) -> list[str]:
     """Return what is wrong with a config on this machine, one line each.
 
     Parameters
@@ -49,6 +50,8 @@ def preflight(config: RunConfig, run_dir: Path) -> list[str]:
         Valid by itself.
     run_dir : Path
         Of the run; candidates are not looked at again once it has begun.
+    with_labeller : bool
+        Whether the labeller is asked for what it needs on this machine.
     """
     problems: list[str] = []
     for check in (_store, _specs):
@@ -56,6 +59,8 @@ def preflight(config: RunConfig, run_dir: Path) -> list[str]:
     try:
         maker = build_maker(config)
         maker.make()
+        if with_labeller and isinstance(maker.labeller, LabelMaker):
+            problems += _labeller(maker.labeller, config.elements)
         if not problems and not Journal.is_in(run_dir / "journal"):
             maker.proposer.space()  # type: ignore[union-attr]
     except ValueError as error:
@@ -93,6 +98,13 @@ def _store(config: RunConfig) -> Iterator[str]:
             mongo_uri(config)
     except ConfigError as error:
         yield str(error)
+
+
+def _labeller(labeller: LabelMaker, elements: list[str]) -> Iterator[str]:
+    try:
+        labeller.check(elements)
+    except ValueError as error:
+        yield f"label: {error}"
 
 
 def _specs(config: RunConfig) -> Iterator[str]:

@@ -17,7 +17,6 @@ from atomate2_alpot.cli.loading import ConfigError, read_config
 from atomate2_alpot.dataset import Stores
 from atomate2_alpot.flows import ActiveLearningMaker
 from atomate2_alpot.label import LabelMaker
-from atomate2_alpot.label.isolated import IsolatedAtomMaker, atom_labeller
 from atomate2_alpot.label.limits import LabelLimits
 from atomate2_alpot.schemas.files import write_atomic
 
@@ -157,8 +156,11 @@ def renewer(maker: ActiveLearningMaker) -> Callable[[Job], None]:
     }
 
     def today(argument: Any) -> Any:
-        if isinstance(argument, LabelMaker) and isinstance(argument.maker, IsolatedAtomMaker):
-            return atom_labeller(labeller)
+        if maker.loop.label_atoms and isinstance(argument, LabelMaker):
+            from atomate2_alpot.label.isolated import IsolatedAtomMaker, atom_labeller
+
+            if isinstance(argument.maker, IsolatedAtomMaker):
+                return atom_labeller(labeller)
         return current.get(type(argument), argument)
 
     def renew(job: Job) -> None:

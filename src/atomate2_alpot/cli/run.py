@@ -20,7 +20,6 @@ from rich.markup import escape
 
 from atomate2_alpot.campaign import Hooks, RunSummary, run_embedded
 from atomate2_alpot.campaign.journal import Entry
-from atomate2_alpot.cli.atoms import known_atoms
 from atomate2_alpot.cli.build import build_maker, build_stores
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.errors import RunFailedError
@@ -106,6 +105,8 @@ def with_known_atoms(maker: ActiveLearningMaker, stores: Stores) -> ActiveLearni
     labeller = maker.labeller
     if not maker.loop.label_atoms or not isinstance(labeller, LabelMaker):
         return maker
+    from atomate2_alpot.cli.atoms import known_atoms
+
     elements = list(maker.proposer.elements)  # type: ignore[union-attr]
     known = known_atoms(stores.labels, labeller, elements, str(maker.campaign_id))
     return dataclasses.replace(maker, known_atoms=known)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,8 @@ from atomate2_alpot.label.row import RowPlan
 from atomate2_alpot.schemas import Frames
 
 logger = logging.getLogger(__name__)
+
+VASP_MODULE = "atomate2.vasp.jobs.base"
 
 MAX_FLOW_JOBS: int = 500
 """Engines slow down with the number of jobs in one workflow (docs/design.md, "Scale")."""
@@ -86,6 +90,19 @@ class LabelMaker(Maker):
         names = [retry.name for retry in self.retries]
         if len(set(names)) < len(names):
             raise ValueError(f"LabelMaker.retries: {names} repeats a name; labels store it")
+
+    def check(self, elements: Sequence[str]) -> None:
+        """Ask whether this machine has what labels of these elements need.
+
+        Raises
+        ------
+        LabelSetupError
+            If VASP's command or a POTCAR is missing. Other engines are not asked.
+        """
+        if VASP_MODULE in sys.modules:  # no VASP Maker is made without it, and it takes seconds
+            from atomate2_alpot.label.vasp import check_vasp_setup
+
+            check_vasp_setup(self.maker, elements)  # type: ignore[arg-type]
 
     @property
     def method(self) -> dict[str, Any]:

@@ -156,10 +156,28 @@ def vasp_makers(maker: Any) -> Iterator[BaseVaspMaker]:
 
 def check_vasp_setup(maker: Maker, elements: Sequence[str]) -> None:
     """Raise ``LabelSetupError`` if VASP's command or a POTCAR is missing on this machine."""
+    problems = setup_problems(maker, elements)
+    if problems:
+        raise LabelSetupError("; ".join(problems.values()))
+
+
+def setup_problems(maker: Maker, elements: Sequence[str]) -> dict[str, str]:
+    """Return what a Maker's VASP jobs lack on this machine: "VASP", "POTCARs" -> the words.
+
+    Nothing for a Maker without VASP; POTCARs only where they are written.
+    """
+    problems: dict[str, str] = {}
     for vasp in vasp_makers(maker):
-        check_command(vasp)
-        if not vasp.write_input_set_kwargs.get("potcar_spec"):
-            check_potcars(vasp, elements)
+        try:
+            check_command(vasp)
+        except LabelSetupError as error:
+            problems.setdefault("VASP", str(error))
+        try:
+            if not vasp.write_input_set_kwargs.get("potcar_spec"):
+                check_potcars(vasp, elements)
+        except LabelSetupError as error:
+            problems.setdefault("POTCARs", str(error))
+    return problems
 
 
 def check_command(maker: BaseVaspMaker) -> None:
@@ -195,7 +213,7 @@ def check_potcars(maker: BaseVaspMaker, elements: Sequence[str]) -> None:
         symbol = symbol if isinstance(symbol, str) else symbol["symbol"]
         try:
             PotcarSingle.from_symbol_and_functional(symbol, functional)
-        except (OSError, ValueError):
+        except (OSError, ValueError, LookupError):  # not there, or no POTCAR
             missing.append(f"{element} ({symbol})")
     if missing:
         raise LabelSetupError(
