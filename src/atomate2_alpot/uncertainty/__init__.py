@@ -17,6 +17,18 @@ from atomate2_alpot.uncertainty.committee_errors import (
     mean_errors,
     member_errors,
 )
+from atomate2_alpot.uncertainty.diagnostics import (
+    Reliability,
+    Sparsification,
+    ThresholdMaps,
+    ZStatistics,
+    rates_along,
+    reliability,
+    sparsification,
+    spearman,
+    threshold_maps,
+    z_statistics,
+)
 from atomate2_alpot.uncertainty.disagreement import (
     ATOM_FORMS,
     DISAGREEMENTS,
@@ -70,7 +82,11 @@ __all__ = [
     "PowerLawCalibration",
     "QuantileThreshold",
     "Reference",
+    "Reliability",
+    "Sparsification",
     "Threshold",
+    "ThresholdMaps",
+    "ZStatistics",
     "atom_disagreement",
     "atom_factors",
     "calibrated_threshold",
@@ -86,6 +102,12 @@ __all__ = [
     "member_errors",
     "pairwise_disagreement",
     "quantile_threshold",
+    "rates_along",
+    "reliability",
+    "sparsification",
+    "spearman",
     "std_disagreement",
+    "threshold_maps",
     "unbiased_disagreement",
+    "z_statistics",
 ]
