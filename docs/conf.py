@@ -1,5 +1,6 @@
 """Sphinx configuration."""
 
+import re
 from importlib.metadata import version as _version
 
 # autodoc rewrites annotations of pydantic's BaseModel when it documents one of ours; emmet's models
@@ -22,3 +23,13 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+
+
+def _escape_bars(_app, _what, _name, _obj, _options, lines):
+    """Keep |F| what it is: to reStructuredText it would name a substitution."""
+    lines[:] = [re.sub(r"(``.*?``)|\|", lambda m: m[1] or r"\|", line) for line in lines]
+
+
+def setup(app):
+    """Connect what runs after napoleon."""
+    app.connect("autodoc-process-docstring", _escape_bars, priority=900)
