@@ -164,6 +164,7 @@ def _log_to(console: Console, run_dir: Path) -> None:
         ours.removeHandler(handler)
     ours.addHandler(RichHandler(console=console, show_path=False, show_level=False))
     logging.captureWarnings(capture=True)
+    run_dir.mkdir(parents=True, exist_ok=True)  # a store of kind mongo has made none
     kept = logging.FileHandler(run_dir / "run.log")
     kept.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root.addHandler(kept)
