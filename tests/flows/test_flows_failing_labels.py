@@ -39,7 +39,7 @@ def vasp_loop(run_vasp, n_labels: int):
     labeller.batch_size = 10
     return dataclasses.replace(
         loop,
-        proposer=dataclasses.replace(loop.proposer, candidates_per_iteration=2 * n_labels),
+        proposer=dataclasses.replace(loop.proposer, candidates_per_iteration=4 * n_labels),
         labeller=labeller,
     )
 
@@ -69,7 +69,9 @@ def check_labels(stores, labels: LabelStore, faults, n_labels: int) -> None:
     assert {d["frame_id"] for d in found} == set(selected.frame_id)
     structures = dict(zip(selected.frame_id, selected.to_structures(), strict=True))
     for document in found:
-        fault = fault_of(structures[document["frame_id"]], faults)
+        cell = structures[document["frame_id"]]
+        species = [site.specie.symbol for site in cell]
+        fault = fault_of(species, cell.lattice.matrix, faults)
         assert document["state"] == ("failed" if fault else "successful")
         if fault:
             assert document["reason"] == REASONS[fault]

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from atomate2_alpot.testing.checks import check_predictor, numerical_forces, numerical_stress
-from atomate2_alpot.testing.stand_in import FAULTS, fault_of, vasp_stand_in
-from atomate2_alpot.testing.toy import ToyPotential
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "FAULTS": "stand_in",
+    "ToyPotential": "toy",
+    "check_predictor": "checks",
+    "fault_of": "stand_in",
+    "numerical_forces": "checks",
+    "numerical_stress": "checks",
+    "vasp_stand_in": "stand_in",
+}
 
 __all__ = [
     "FAULTS",
@@ -15,3 +24,10 @@ __all__ = [
     "numerical_stress",
     "vasp_stand_in",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load names on first use: the stand-in is a program that starts once a label."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

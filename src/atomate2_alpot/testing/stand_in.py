@@ -12,13 +12,13 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pymatgen.core import Structure
+from numpy.typing import ArrayLike
 
 from atomate2_alpot.schemas import PotentialSpec
 from atomate2_alpot.testing.vasp_files import MARK
@@ -81,14 +81,22 @@ def vasp_stand_in(
         os.environ["PATH"] = before
 
 
-def fault_of(structure: Structure, faults: Mapping[str, float]) -> str | None:
+def fault_of(species: Sequence[str], cell: ArrayLike, faults: Mapping[str, float]) -> str | None:
     """Return the kind of fault that a structure meets, if any.
 
     The choice depends on species and cell only, which the ionic steps of a static keep, and
-    neither on the order of sites.
+    not on the order of sites.
+
+    Parameters
+    ----------
+    species : sequence of str
+        Symbol of every site.
+    cell : array, shape (3, 3)
+        Å.
+    faults : mapping of str to float
+        Kind -> fraction.
     """
-    species = sorted(site.specie.symbol for site in structure)
-    content = json.dumps([species, np.round(structure.lattice.matrix, 5).tolist()])
+    content = json.dumps([sorted(species), np.round(np.asarray(cell), 5).tolist()])
     draw = int(hashlib.sha256(content.encode()).hexdigest()[:8], 16) / 16**8
     for kind, fraction in faults.items():
         if draw < fraction:

@@ -11,8 +11,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
-from pymatgen.core import Structure
 
 from atomate2_alpot.units import EV_PER_A3_TO_GPA
 
@@ -50,7 +50,7 @@ class IonicStep:
 
     Parameters
     ----------
-    structure : Structure
+    atoms : Atoms
     energy : float
         Total, eV.
     forces : array, shape (N, 3)
@@ -61,7 +61,7 @@ class IonicStep:
         Energy after each electronic step, eV.
     """
 
-    structure: Structure
+    atoms: Atoms
     energy: float
     forces: NDArray[np.float64]
     stress: NDArray[np.float64]
@@ -100,14 +100,14 @@ class StandInRun:
         known = {k: v for k, v in self.incar.items() if k in PARAMETERS}
         merged = {**PARAMETERS, **known, "ENMAX": self.incar.get("ENCUT", 400.0)}
         istart = merged["ISTART"] if self.wavecar_read else 0
-        moments = self.incar.get("MAGMOM", [1.0] * len(self.steps[0].structure))
+        moments = self.incar.get("MAGMOM", [1.0] * len(self.steps[0].atoms))
         # it has no orbitals to project on
         return {**merged, "ISTART": istart, "LORBIT": 0, "MAGMOM": moments}
 
 
 def vasprun(run: StandInRun) -> str:
     """Return vasprun.xml."""
-    first, last = run.steps[0].structure, run.steps[-1].structure
+    first, last = run.steps[0].atoms, run.steps[-1].atoms
     parts = [
         '<?xml version="1.0" encoding="ISO-8859-1"?>',
         f"<!-- {MARK}: energies of {escape(run.model)} -->",
@@ -167,20 +167,17 @@ def _kpoints(mesh: tuple[int, int, int]) -> list[str]:
     ]
 
 
-def _atominfo(structure: Structure, titles: list[str]) -> list[str]:
-    kinds = list(dict.fromkeys(site.specie.symbol for site in structure))
-    sites = [
-        f"<rc><c>{s.specie.symbol:2}</c><c>{kinds.index(s.specie.symbol) + 1}</c></rc>"
-        for s in structure
-    ]
+def _atominfo(atoms: Atoms, titles: list[str]) -> list[str]:
+    symbols = atoms.get_chemical_symbols()
+    kinds = list(dict.fromkeys(symbols))
+    sites = [f"<rc><c>{s:2}</c><c>{kinds.index(s) + 1}</c></rc>" for s in symbols]
     types = [
-        f"<rc><c>{sum(s.specie.symbol == k for s in structure)}</c><c>{k}</c><c>1.0</c>"
-        f"<c>1.0</c><c>{escape(title)}</c></rc>"
+        f"<rc><c>{symbols.count(k)}</c><c>{k}</c><c>1.0</c><c>1.0</c><c>{escape(title)}</c></rc>"
         for k, title in zip(kinds, titles, strict=True)
     ]
     return [
         "<atominfo>",
-        f"<atoms> {len(structure)} </atoms>",
+        f"<atoms> {len(atoms)} </atoms>",
         f"<types> {len(kinds)} </types>",
         '<array name="atoms"><field type="string">element</field>',
         '<field type="int">atomtype</field><set>',
@@ -195,16 +192,15 @@ def _atominfo(structure: Structure, titles: list[str]) -> list[str]:
     ]
 
 
-def _structure(structure: Structure, name: str | None = None) -> list[str]:
-    lattice = structure.lattice
+def _structure(atoms: Atoms, name: str | None = None) -> list[str]:
     return [
         f'<structure name="{name}">' if name else "<structure>",
         "<crystal>",
-        *_varray("basis", lattice.matrix),
-        f'<i name="volume"> {lattice.volume:.8f} </i>',
-        *_varray("rec_basis", np.asarray(lattice.inv_matrix).T),
+        *_varray("basis", atoms.cell.array),
+        f'<i name="volume"> {atoms.cell.volume:.8f} </i>',
+        *_varray("rec_basis", atoms.cell.reciprocal().array),
         "</crystal>",
-        *_varray("positions", structure.frac_coords),
+        *_varray("positions", atoms.get_scaled_positions(wrap=False)),
         "</structure>",
     ]
 
@@ -218,7 +214,7 @@ def _calculation(step: IonicStep, *, last: bool) -> list[str]:
     parts = ["<calculation>"]
     for energy in step.electronic:
         parts += ["<scstep>", *_energies(energy), "</scstep>"]
-    parts += _structure(step.structure)
+    parts += _structure(step.atoms)
     parts += _varray("forces", step.forces)
     parts += _varray("stress", -KBAR * step.stress)
     parts += _energies(step.energy)

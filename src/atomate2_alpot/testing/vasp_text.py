@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
+from ase.io.vasp import write_vasp
 
 from atomate2_alpot.testing.vasp_files import KBAR, MARK, StandInRun, vasprun
 
@@ -17,8 +19,10 @@ def write_outputs(run: StandInRun, folder: Path) -> None:
     (folder / "vasprun.xml").write_text(vasprun(run))
     (folder / "OUTCAR").write_text(outcar(run))
     (folder / "OSZICAR").write_text(oszicar(run))
-    contcar = run.steps[-1].structure.to(fmt="poscar").splitlines()
-    (folder / "CONTCAR").write_text("\n".join([f"{MARK}: {contcar[0]}", *contcar[1:]]) + "\n")
+    contcar = io.StringIO()
+    write_vasp(contcar, run.steps[-1].atoms, direct=True)
+    _, _, rest = contcar.getvalue().partition("\n")
+    (folder / "CONTCAR").write_text(f"{MARK}\n{rest}")
     if run.incar.get("LWAVE", True):
         (folder / "WAVECAR").write_bytes(f"{MARK}: no wave functions in here\n".encode())
 
