@@ -46,6 +46,7 @@ from atomate2_alpot.uncertainty.elements import ElementActiveSets, Grades, keep_
 from atomate2_alpot.uncertainty.extrapolation import ActiveSet
 from atomate2_alpot.uncertainty.local import LocalActiveSet
 from atomate2_alpot.uncertainty.rows import FeatureError
+from atomate2_alpot.uncertainty.sequential import Chosen, select_sequentially
 from atomate2_alpot.uncertainty.thresholds import (
     CalibratedThreshold,
     FixedThreshold,
@@ -68,6 +69,7 @@ __all__ = [
     "CalibratedThreshold",
     "Calibration",
     "CalibrationError",
+    "Chosen",
     "ComponentSpread",
     "Disagreement",
     "ElementActiveSets",
@@ -104,6 +106,7 @@ __all__ = [
     "quantile_threshold",
     "rates_along",
     "reliability",
+    "select_sequentially",
     "sparsification",
     "spearman",
     "std_disagreement",

@@ -98,6 +98,12 @@ class ActiveSet:
             raise FeatureError("the rows of an active set must be independent")
         return cls(active / scale, scale, np.arange(len(active)), len(active))
 
+    def copy(self) -> Self:
+        """Return a set that can be added to without changing this one."""
+        other = type(self)(self._active.copy(), self._scale, self.indices.copy(), self._n_rows)
+        other._inverse, other._n_updates = self._inverse.copy(), self._n_updates
+        return other
+
     @property
     def rows(self) -> Array:
         """A, one member per row, shape (m, m)."""
