@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io.vasp import read_vasp
 
 from atomate2_alpot.potentials import load_predictor
 from atomate2_alpot.schemas import Frames, PotentialSpec
 from atomate2_alpot.testing.stand_in import fault_of
 from atomate2_alpot.testing.vasp_files import MARK, IonicStep, StandInRun
-from atomate2_alpot.testing.vasp_text import HEADER, write_outputs
+from atomate2_alpot.testing.vasp_text import HEADER, read_poscar, write_outputs
 
 STEP: float = 0.02
 """Å²/eV: how far atoms follow their forces in an ionic step."""
@@ -27,7 +26,7 @@ STEP: float = 0.02
 def run(folder: Path, options: Mapping[str, Any]) -> int:
     """Read the inputs in a folder, write the outputs, and return the exit code."""
     sys.stdout.write(f"{MARK}: running in {folder}\n")
-    atoms = read_vasp(folder / "POSCAR")
+    atoms = read_poscar((folder / "POSCAR").read_text())
     incar = read_incar((folder / "INCAR").read_text())
     fault = fault_of(atoms.get_chemical_symbols(), atoms.cell.array, options["faults"])
     if fault == "dies":

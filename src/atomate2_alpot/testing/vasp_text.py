@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
-from ase.io.vasp import write_vasp
+from ase import Atoms
 
 from atomate2_alpot.testing.vasp_files import KBAR, MARK, StandInRun, vasprun
 
@@ -19,12 +18,30 @@ def write_outputs(run: StandInRun, folder: Path) -> None:
     (folder / "vasprun.xml").write_text(vasprun(run))
     (folder / "OUTCAR").write_text(outcar(run))
     (folder / "OSZICAR").write_text(oszicar(run))
-    contcar = io.StringIO()
-    write_vasp(contcar, run.steps[-1].atoms, direct=True)
-    _, _, rest = contcar.getvalue().partition("\n")
-    (folder / "CONTCAR").write_text(f"{MARK}\n{rest}")
+    (folder / "CONTCAR").write_text(poscar(run.steps[-1].atoms))
     if run.incar.get("LWAVE", True):
         (folder / "WAVECAR").write_bytes(f"{MARK}: no wave functions in here\n".encode())
+
+
+def poscar(atoms: Atoms) -> str:
+    """Return a POSCAR (ASE's writer takes longer to import than all else here to run)."""
+    symbols = atoms.get_chemical_symbols()
+    kinds = list(dict.fromkeys(symbols))
+    rows = [*atoms.cell.array, *atoms.get_scaled_positions(wrap=False)]
+    lines = [" ".join(f"{x:.16f}" for x in row) for row in rows]
+    counts = " ".join(str(symbols.count(k)) for k in kinds)
+    return "\n".join([MARK, "1.0", *lines[:3], " ".join(kinds), counts, "direct", *lines[3:], ""])
+
+
+def read_poscar(text: str) -> Atoms:
+    """Read what pymatgen's input sets write: VASP 5 format, direct coordinates."""
+    lines = text.splitlines()
+    cell = float(lines[1]) * np.array([line.split()[:3] for line in lines[2:5]], dtype=float)
+    counts = [int(n) for n in lines[6].split()]
+    symbols = [s for s, n in zip(lines[5].split(), counts, strict=True) for _ in range(n)]
+    rows = lines[8 : 8 + len(symbols)]
+    fractional = np.array([line.split()[:3] for line in rows], dtype=float)
+    return Atoms(symbols, scaled_positions=fractional, cell=cell, pbc=True)
 
 
 HEADER: tuple[str, ...] = (
