@@ -123,6 +123,24 @@ def test_references_from_labels_prefer_pure_frames():
     )
 
 
+def test_an_isolated_atom_is_no_reference_where_its_element_has_another():
+    def frame(numbers, energy, pbc):
+        positions = [[1.5 * i, 0, 0] for i in range(len(numbers))]
+        return Frames.from_arrays(
+            numbers,
+            positions,
+            [9 * np.eye(3)],
+            [len(numbers)],
+            pbc=[[pbc] * 3],
+            labels=Labels([energy]),
+        )
+
+    crystal, compound = frame([13], -3.7, True), frame([13, 28], -9.0, True)
+    atoms = [frame([13], -0.2, False), frame([28], -0.5, False), frame([8], -1.6, False)]
+    found = references_from_labels(Frames.concat([*atoms, crystal, compound]))
+    assert found == pytest.approx({"O": -1.6, "Al": -3.7, "Ni": -5.3})
+
+
 def test_missing_element_names_element_and_member(alloy_frames, mace_file):
     frames = Frames.from_arrays([13, 8], [[0, 0, 0], [2, 2, 2]], [np.eye(3) * 4], [2])
     committee = Committee([*toys(1), PotentialSpec(backend="mace", name=str(mace_file))])

@@ -135,8 +135,9 @@ def export_labels(
     config, stores = open_run(run_dir)
     wanted = given if with_test else {"stage": {"$ne": "test"}, **given}
     labels = LabelStore(stores.labels)
-    frames, surrogates = labels.query_with_surrogates(wanted, config.campaign_id)
-    export_frames(frames, path, kind, surrogates)
+    fields = ("surrogate", "calculation")
+    frames, found = labels.query_with_fields(fields, wanted, config.campaign_id)
+    export_frames(frames, path, kind, found["surrogate"], found["calculation"])
     words = f"{len(frames)} frames: {path} (and its card)"
     make_console().print(words, soft_wrap=True, markup=False)
 

@@ -191,9 +191,17 @@ def references_from_labels(frames: Frames) -> dict[str, float]:
     Parameters
     ----------
     frames : Frames
-        Labelled frames; unlabelled ones are left out.
+        Labelled frames; unlabelled ones are left out. An isolated atom (one atom, not periodic)
+        counts only where its element occurs in no other frame: its energy is an E0, eV above that
+        of the crystal.
     """
     labelled = frames[frames.is_labelled]
+    isolated = (labelled.n_atoms == 1) & ~labelled.pbc.any(axis=1)
+    elsewhere = set(labelled[~isolated].elements)
+    kept = [
+        s for s in range(len(labelled)) if not isolated[s] or _symbol(labelled, s) not in elsewhere
+    ]
+    labelled = labelled.take(np.array(kept, dtype=int))
     composition, energies = labelled.composition(), labelled.energy
     pure = (composition > 0).sum(axis=1) == 1
     references: dict[str, float] = {}
@@ -213,3 +221,7 @@ def references_from_labels(frames: Frames) -> dict[str, float]:
         )
         references.update(zip(open_elements, solution.tolist(), strict=True))
     return {e: references[e] for e in labelled.elements}
+
+
+def _symbol(frames: Frames, row: int) -> str:
+    return frames[row].elements[0]
