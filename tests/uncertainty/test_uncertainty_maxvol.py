@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -158,6 +159,21 @@ def test_blocks_change_nothing(rng, monkeypatch, tmp_path):
     blocks = ActiveSet.fit(mapped)
     np.testing.assert_array_equal(blocks.indices, whole.indices)
     np.testing.assert_allclose(blocks.grade(mapped), whole.grade(features))
+
+
+def test_nothing_of_the_size_of_the_features_is_allocated(rng, monkeypatch, tmp_path):
+    """80 MB on disk; what is allocated beside it are blocks, pools and a few numbers per row."""
+    path, n, m = tmp_path / "features.npy", 200_000, 50
+    mapped = np.lib.format.open_memmap(path, "w+", float, (n, m))
+    for start in range(0, n, 20_000):
+        mapped[start : start + 20_000] = rng.normal(size=(20_000, m))
+    monkeypatch.setattr(rows_module, "BLOCK_BYTES", 1_000_000)
+    ActiveSet.fit(mapped[:1000])  # imports
+    tracemalloc.start()
+    ActiveSet.fit(mapped).grade(mapped)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_ill_conditioned_features_are_handled(rng):
