@@ -44,6 +44,7 @@ def draw_reliability(result: Reliability, unit: str = "", title: str = "") -> Fi
     right.loglog(result.bin_sigma, result.bin_error, "o-", color=BLUE, markersize=3)
     ends = [result.bin_sigma.min(), result.bin_sigma.max()]
     right.loglog(ends, ends, color=GREY, linestyle="--")
+    right.tick_params(which="minor", labelbottom=False, labelleft=False)
     right.set(xlabel=_axis("RMS of σ", unit), ylabel=_axis("RMS error", unit))
     return figure
 
