@@ -360,9 +360,9 @@ def test_the_store_knows_the_surrogate_of_each_frame(stores):
     stores.labels.update(
         {**stores.labels.query_one(), "surrogate": None}, key=["frame_id", "campaign_id"]
     )
-    frames, surrogates = LabelStore(stores.labels).query_with_surrogates()
+    frames, found = LabelStore(stores.labels).query_with_fields(("surrogate",))
     assert len(frames) == 4
-    assert sorted(map(str, surrogates)) == ["None", *["chgnet:r2scan"] * 3]
+    assert sorted(map(str, found["surrogate"])) == ["None", *["chgnet:r2scan"] * 3]
 
 
 def test_an_export_says_how_each_label_was_computed(stores, tmp_path):

@@ -83,7 +83,7 @@ def export_frames(
         A key of :data:`EXPORTERS`; default by the suffix (.xyz/.extxyz, .parquet, .json/.json.gz).
     surrogate : str or sequence of str or None, optional
         Name of the model that labelled in place of DFT, for all frames or one per frame (as
-        ``LabelStore.query_with_surrogates`` gives them). It is written with every frame (Parquet:
+        ``LabelStore.query_with_fields`` gives them). It is written with every frame (Parquet:
         in the file's metadata, how many frames each model labelled) and into the card.
     calculations : sequence of mapping or None, optional
         How each label was computed (``LabelStore.query_with_fields(("calculation",))``). MatPES-

@@ -73,26 +73,6 @@ class LabelStore:
         """
         return self.query_with_fields((), _merge(build_criteria(**filters), criteria or {}))[0]
 
-    def query_with_surrogates(
-        self, criteria: dict[str, Any] | None = None, campaign_id: str | None = None
-    ) -> tuple[Frames, list[str | None]]:
-        """Return labelled frames, and the name of the model that labelled each in place of DFT.
-
-        Parameters
-        ----------
-        criteria : dict, optional
-            Mongo-style filter on label documents (see :func:`build_criteria`).
-        campaign_id : str, optional
-
-        Returns
-        -------
-        frames : Frames
-        surrogates : list of str or None
-            One per frame; None where the reference method labelled it.
-        """
-        frames, found = self.query_with_fields(("surrogate",), criteria, campaign_id)
-        return frames, found["surrogate"]
-
     def query_with_fields(
         self,
         fields: Sequence[str],
