@@ -439,3 +439,22 @@ def test_store_that_is_down_is_named_without_its_password():
         stores.connect()
     assert "hunter2" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_a_sync_that_is_killed_half_way_is_made_again(stores, monkeypatch):
+    run_gather(stores)
+    whole, written = stores.labels.update, []
+
+    def killed(documents, key=None):
+        whole(documents[:2], key=key)
+        written.append(len(documents))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stores.labels, "update", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sync_labels(stores.jobs, stores.labels)
+    assert written
+    monkeypatch.setattr(stores.labels, "update", whole)
+    counts = sync_labels(stores.jobs, stores.labels)
+    assert counts["successful"] == 4
+    assert sync_labels(stores.jobs, stores.labels) == {"successful": 0, "failed": 0}

@@ -199,6 +199,76 @@ def test_wrong_settings_are_named_before_anything_runs(settings, message):
         LabelMaker(**kwargs)
 
 
+@dataclass
+class Odd(Maker):
+    """A Maker whose third job goes wrong in an odd way."""
+
+    name: str = "odd"
+    way: str = ""
+
+    def make(self, structure):
+        return odd(structure, self.way)
+
+
+@job
+def odd(structure, way):
+    document = LennardJonesStaticMaker.make.original(
+        LennardJonesStaticMaker(calculator_kwargs=LJ), structure
+    )
+    if structure.volume > 27.5:
+        if way == "exit":
+            raise SystemExit(3)
+        if way == "text":
+            raise RuntimeError("engine said \udcff [/x] " + 5_000_000 * "x")
+        if way == "note":
+            error = RuntimeError("SCF did not converge")
+            error.add_note("in file x")
+            raise error
+        document.output.forces = [[0.0, 0.0]] if way == "shape" else document.output.forces
+    return document
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        ("exit", "calculation failed"),
+        ("text", "calculation failed"),
+        ("note", "not converged"),
+        ("shape", "calculation failed"),  # its own class refuses the document
+    ],
+)
+def test_whatever_goes_wrong_with_one_frame_costs_that_frame(job_store, way, reason):
+    cells = [np.eye(3) * a for a in (2.9, 3.0, 3.1)]
+    frames = Frames.concat(
+        [Frames.from_arrays([18, 36], [[0] * 3, c.sum(0) / 2], [c], [2]) for c in cells]
+    )
+    labeller = LabelMaker(maker=Odd(way=way), functional="LJ", batch_size=3)
+    batch = as_batch(run(labeller.make(frames), job_store))
+    assert batch.n_labelled == 2
+    assert batch.failure_counts == {reason: 1}
+    assert len(batch.failures[0].detail) <= 2000
+    batch.failures[0].detail.encode()
+
+
+def test_all_ionic_steps_are_vasps_only_and_that_is_said(job_store, rng):
+    from atomate2.ase.jobs import LennardJonesRelaxMaker
+
+    relaxing = LennardJonesRelaxMaker(calculator_kwargs=LJ, steps=300)
+    labeller = LabelMaker(maker=relaxing, functional="LJ", which="all")
+    batch = as_batch(run(labeller.make(argon_like(1, rng)), job_store))
+    assert 'set which="last"' in batch.failures[0].detail
+
+
+def test_a_relaxation_that_did_not_get_there_says_so(job_store, rng):
+    from atomate2.ase.jobs import LennardJonesRelaxMaker
+
+    relaxing = LennardJonesRelaxMaker(calculator_kwargs=LJ, steps=2)
+    labeller = LabelMaker(maker=relaxing, functional="LJ")
+    batch = as_batch(run(labeller.make(argon_like(1, rng)), job_store))
+    assert batch.failures[0].reason == "not converged"
+    assert "state is 'failed'" in batch.failures[0].detail
+
+
 def test_a_maker_that_the_worker_cannot_import_is_named():
     lost = LabelMaker(maker={"@module": "my.own", "@class": "EngineMaker"})
     with pytest.raises(ValueError, match=r"my.own.EngineMaker, which this worker cannot import"):

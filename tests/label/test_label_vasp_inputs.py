@@ -7,7 +7,7 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp.sets import MatPESStaticSet, MP24RelaxSet, MP24StaticSet
 
 from atomate2_alpot.label import presets
-from atomate2_alpot.label.vasp import vasp_makers
+from atomate2_alpot.label.vasp import LabelSetupError, check_vasp_setup, vasp_makers
 
 CRYSTALS = {
     "NaCl": ("rocksalt", ["Na", "Cl"], 5.6),
@@ -101,7 +101,7 @@ def test_matpes_is_atomate2s(crystal):
     ) == {"LWAVE": (False, True)}
     theirs = MatPESStaticSet(xc_functional="R2SCAN", user_incar_settings={"GGA": None})
     ours = inputs_of(r2scan.input_set_generator, crystal)
-    assert differences(inputs_of(theirs, crystal), ours) == {}
+    assert differences(inputs_of(theirs, crystal), ours) == {"ISTART": (None, 1)}
 
 
 def test_a_change_reaches_every_stage_and_none_of_the_preset():
@@ -112,6 +112,9 @@ def test_a_change_reaches_every_stage_and_none_of_the_preset():
     for maker in vasp_makers(presets.mp_aloe().maker):
         assert "NPAR" not in maker.input_set_generator.user_incar_settings
         assert maker.run_vasp_kwargs == {}
+    changed = presets.mp_aloe(run_vasp={"vasp_cmd": "mpirun -n 4 no_such_vasp"})
+    with pytest.raises(LabelSetupError, match=r"VASP_CMD=.*(mpirun|no_such_vasp) is not on PATH"):
+        check_vasp_setup(changed.maker, ["Al"])
 
 
 @pytest.mark.parametrize(

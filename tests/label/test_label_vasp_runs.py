@@ -263,6 +263,78 @@ def test_atomate2s_own_fake_of_vasp_accepts_our_inputs(alni, stand_in, tmp_path,
     assert len(read_steps(calculation.result)) == 3
 
 
-def test_two_retries_of_one_name_are_refused():
+def test_retries_that_cannot_work_are_refused():
+    maker = presets.toy_surrogate().maker
     with pytest.raises(ValueError, match="repeats a name"):
-        LabelMaker(maker=presets.toy_surrogate().maker, retries=[Retry(name="a")] * 2)
+        LabelMaker(maker=maker, retries=[Retry(name="a b"), Retry(name="a-b")])
+    with pytest.raises(ValueError, match=r"'a' changes \['stepps'\].*steps"):
+        LabelMaker(maker=maker, retries=[Retry(name="a", options={"stepps": 1})])
+    for name in ("first", "../x", ""):
+        with pytest.raises(ValueError, match="name"):
+            Retry(name=name)
+
+
+def test_steps_that_hardly_move_keep_their_own_ids_and_the_asked_one_its_label(
+    tmp_path, label_with
+):
+    """Near equilibrium all three ionic steps lie within the tolerance of the asked geometry."""
+    copper = Structure.from_prototype("fcc", ["Cu"], a=3.59)
+    emt = PotentialSpec(backend="ase", name="ase.calculators.emt:EMT")
+    with vasp_stand_in(tmp_path, models={"PBE": emt, "r2SCAN": emt}) as run_vasp:
+        batch = label_with(presets.mp_aloe(run_vasp=run_vasp, potcar_spec=True), copper)
+    asked = Frames.from_structures(copper)
+    assert batch.frames.frame_id[0] == asked.frame_id[0]
+    assert len(set(batch.frames.frame_id)) == len(batch.frames)
+    from atomate2_alpot.potentials import load_predictor
+
+    expected = load_predictor(emt).predict(batch.frames)
+    np.testing.assert_allclose(batch.frames.energy, expected.energy, atol=1e-6)
+    np.testing.assert_allclose(batch.frames.stress, expected.stress, atol=1e-6)
+
+
+def test_a_left_handed_cell_keeps_its_id_and_gets_its_own_forces(stand_in, alni, label_with):
+    """pymatgen writes POSCAR with a positive determinant, that is, the inversion image."""
+    matrix = alni.lattice.matrix.copy()
+    matrix[2] *= -1
+    places = [[0.02, 0, 0], [0.5, 0.4, 0.45]]
+    left = Structure(matrix, ["Ni", "Al"], places)
+    batch = label_with(presets.static("PBE", **stand_in()), left)
+    asked = Frames.from_structures(left)
+    assert batch.frames.frame_id == asked.frame_id
+    np.testing.assert_allclose(
+        batch.frames.forces, ToyPotential(1).predict(asked).forces, atol=1e-5
+    )
+
+
+def test_what_moves_stays_as_periodic_as_it_was(stand_in, alni, job_store):
+    from tests_label import run_labels
+
+    slab = Frames.from_structures(alni)
+    slab = Frames.from_arrays(
+        slab.numbers, slab.positions, slab.cell, slab.n_atoms, pbc=[[True, True, False]]
+    )
+    batch = run_labels(presets.mp_aloe(**stand_in()).make(slab), job_store)
+    assert len(batch.frames) == 3
+    assert batch.frames.pbc.tolist() == [[True, True, False]] * 3
+
+
+def test_an_empty_wavecar_is_found_with_matpes_too(stand_in, alni, label_with, tmp_path):
+    options = stand_in()
+    program = Path(options["run_vasp"]["vasp_cmd"])
+    text = program.read_text().replace("exec ", "")
+    program.write_text(text + "\n[ -f WAVECAR ] && : > WAVECAR\nexit 0\n")
+    batch = label_with(presets.matpes(**options), alni)
+    assert batch.failure_counts == {"no WAVECAR": 1}
+
+
+def test_walltime_counts_from_the_label_job(stand_in, alni, label_with, monkeypatch):
+    """custodian keeps the start of the process's first run in the environment."""
+    monkeypatch.setenv("CUSTODIAN_WALLTIME_START", "Sat Jan 01 00:00:00 UTC 2000")
+    batch = label_with(presets.static("PBE", **stand_in(wall_time=3600)), alni)
+    assert batch.failures == []
+
+
+def test_labels_of_the_stand_in_are_called_surrogates(stand_in):
+    for make in (presets.mp_aloe, presets.matpes, presets.static):
+        assert make(**stand_in()).surrogate == "VASP stand-in"
+        assert make().surrogate is None

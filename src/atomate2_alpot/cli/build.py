@@ -63,8 +63,10 @@ def build_maker(config: RunConfig) -> ActiveLearningMaker:
 def build_labeller(section: LabelSection) -> LabelMaker:
     """Make the labeller of a config."""
     labeller = _preset(section) if section.preset else _by_import_path(section)
+    given = {k: getattr(section, k) for k in ("which", "result", "remove")}
     return dataclasses.replace(
         labeller,
+        **{k: v for k, v in given.items() if v is not None},
         limits=section.limits,
         min_label_fraction=section.min_label_fraction,
         retries=section.retries,

@@ -87,6 +87,15 @@ class LabelSection(Settings):
     functional: str | None = Field(
         None, description="Reference method of `maker`; a preset knows its own."
     )
+    which: Literal["last", "all"] | None = Field(
+        None, description="Ionic steps that become frames; null = as the preset, or last."
+    )
+    result: str | None = Field(
+        None, description="Entry of the Maker's output that is the task document, if several."
+    )
+    remove: list[str] | None = Field(
+        None, description="Patterns of files to delete when a frame is done; null = the preset's."
+    )
     limits: LabelLimits = LabelLimits()
     min_label_fraction: float = Field(
         0.5, ge=0, le=1, description="An iteration stops below this fraction of labels."

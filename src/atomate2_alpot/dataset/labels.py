@@ -108,7 +108,11 @@ def sync_labels(
         and succeeded in another of the same campaign is successful.
     """
     counts = {"successful": 0, "failed": 0}
-    seen = set(labels.distinct("gather_uuid"))
+    marks = _marks(labels)
+    # a mark alone does not count: a gather that is to run again has had its documents removed
+    seen = {uuid for uuids in marks.values() for uuid in uuids} & set(
+        labels.distinct("gather_uuid")
+    )
     for row in jobs.query({"name": GATHER}, properties=["uuid", "index", "metadata"]):
         if row["uuid"] in seen:
             continue
@@ -123,10 +127,26 @@ def sync_labels(
             if d.state == "successful" or d.frame_id not in successful
         ]
         if keep:
-            labels.update(keep, key=list(KEY))
+            for document in keep:  # what stands for a gather must survive that it is replaced
+                document["gathers_read"] = marks.get(_key(document), [])
+            labels.update(keep[:-1], key=list(KEY))
+            # the last one says that all are there: a sync that is killed is made again
+            keep[-1]["gathers_read"] = [*keep[-1]["gathers_read"], row["uuid"]]
+            marks[_key(keep[-1])] = keep[-1]["gathers_read"]
+            labels.update(keep[-1:], key=list(KEY))
         for document in keep:
             counts[document["state"]] += 1
     return counts
+
+
+def _key(document: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(document.get(name) for name in KEY)
+
+
+def _marks(labels: Store) -> dict[tuple[Any, ...], list[str]]:
+    """Return the documents that tell which gathers were read to their end, by key."""
+    found = labels.query({"gathers_read.0": {"$exists": True}}, [*KEY, "gathers_read"])
+    return {_key(d): list(d["gathers_read"]) for d in found}
 
 
 def _successful_ids(labels: Store, documents: list[LabelDoc]) -> set[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +20,8 @@ from pymatgen.core import Structure
 
 from atomate2_alpot.label.retry import Retry
 from atomate2_alpot.schemas import TaskRecord
+
+MAX_WORDS: int = 2000
 
 
 @dataclass
@@ -46,14 +47,17 @@ class Calculation:
     result: Any = None
     tasks: list[TaskRecord] = field(default_factory=list)
     failed: str | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     seconds: float = 0.0
 
     @property
     def words(self) -> str:
-        """The failing job and the last line of its traceback."""
-        lines = traceback.format_exception_only(self.error) if self.error else [""]
-        return f"{self.failed}: {lines[-1].strip()}" if self.failed else lines[-1].strip()
+        """The failing job and what it raised."""
+        if self.error is None:
+            return ""
+        text = f"{self.failed}: {type(self.error).__name__}: {self.error}"
+        # what an engine prints need be neither short nor Unicode
+        return text[:MAX_WORDS].encode("utf-8", "replace").decode()
 
 
 def run_calculation(maker: Maker, structure: Structure, folder: Path) -> Calculation:
@@ -91,7 +95,7 @@ def run_calculation(maker: Maker, structure: Structure, folder: Path) -> Calcula
             raise_immediately=True,
         )
         calculation.result = find_and_resolve_references(flow.output, store)
-    except Exception as error:  # whatever an engine raises is this frame's failure
+    except (Exception, SystemExit) as error:  # whatever an engine raises is this frame's failure
         calculation.error = error
     calculation.tasks = _finished(store)
     if calculation.error is not None:
@@ -123,7 +127,7 @@ def _scratch_store(flow: Flow) -> JobStore:
 def _finished(store: JobStore) -> list[TaskRecord]:
     found = store.query(sort={"completed_at": 1}, load=True)
     return [
-        TaskRecord(name=row["name"], document=row["output"])
+        TaskRecord.of(row["name"], row["output"])
         for row in found
         if row["output"] is not None and row["name"] != "store_inputs"
     ]

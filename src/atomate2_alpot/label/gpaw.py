@@ -63,6 +63,8 @@ class PBEFirstGPAW(Calculator):
             raise GpawError(f"GPAW does not load ({error}); {INSTALL}") from error
         work: Atoms = self.atoms.copy()  # type: ignore[union-attr]
         work.info = {}
+        if not {"spinpol", "magmoms", "hund"} & set(self.options):
+            set_moments(work)
         try:
             engine = GPAW(xc=XC["PBE"], txt="gpaw-pbe.txt", **self._arguments(work))
             work.calc = engine
@@ -97,6 +99,19 @@ class PBEFirstGPAW(Calculator):
             "convergence": {"energy": 1e-5, "density": 1e-5},
             **self.options,
         }
+
+
+def set_moments(atoms: Atoms) -> None:
+    """Start with the Materials Project's moments where an element has one (MP24's MAGMOM).
+
+    Structures of other elements are computed without spin.
+    """
+    from pymatgen.io.vasp.sets import MP24RelaxSet
+
+    table = MP24RelaxSet.CONFIG["INCAR"]["MAGMOM"]
+    symbols = atoms.get_chemical_symbols()
+    if any(s in table for s in symbols):
+        atoms.set_initial_magnetic_moments([table.get(s, 0.6) for s in symbols])
 
 
 @dataclass

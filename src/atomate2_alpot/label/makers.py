@@ -87,9 +87,21 @@ class LabelMaker(Maker):
         for size in ("batch_size", "gather_size"):
             if getattr(self, size) < 1:
                 raise ValueError(f"LabelMaker.{size}={getattr(self, size)}: give at least 1")
-        names = [retry.name for retry in self.retries]
+        self._check_retries()
+
+    def _check_retries(self) -> None:
+        names = [retry.name.replace(" ", "-") for retry in self.retries]
         if len(set(names)) < len(names):
             raise ValueError(f"LabelMaker.retries: {names} repeats a name; labels store it")
+        if not dataclasses.is_dataclass(self.maker):
+            return
+        known = {f.name for f in dataclasses.fields(self.maker)}
+        for retry in self.retries:
+            if unknown := sorted(set(retry.options) - known):
+                raise ValueError(
+                    f"LabelMaker.retries: {retry.name!r} changes {unknown}, which "
+                    f"{type(self.maker).__name__} has not; its fields are {sorted(known)}"
+                )
 
     def check(self, elements: Sequence[str]) -> None:
         """Ask whether this machine has what labels of these elements need.

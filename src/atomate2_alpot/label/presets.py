@@ -39,6 +39,7 @@ def mp_aloe(
     return LabelMaker(
         maker=configured(PBEThenR2SCANMaker(), incar, run_vasp, potcar_spec),
         functional="r2SCAN",
+        surrogate=_stand_in(potcar_spec),
         which="all",
         remove=[WAVECAR],
     )
@@ -65,6 +66,7 @@ def matpes(
         For another functional.
     """
     from atomate2.vasp.flows.matpes import MatPesStaticFlowMaker
+    from atomate2.vasp.powerups import update_user_incar_settings
 
     from atomate2_alpot.label.vasp import configured
 
@@ -72,11 +74,15 @@ def matpes(
     if functional not in entries:
         raise ValueError(f"functional {functional!r}: MatPES has {sorted(entries)}")
     maker = MatPesStaticFlowMaker()
+    # without ISTART a WAVECAR that is empty would go unnoticed
+    second: Any = maker.static2
+    maker = dataclasses.replace(maker, static2=update_user_incar_settings(second, {"ISTART": 1}))
     if functional == "PBE":
         maker = dataclasses.replace(maker, static2=None)
     return LabelMaker(
         maker=configured(maker, incar, run_vasp, potcar_spec),
         functional=functional,
+        surrogate=_stand_in(potcar_spec),
         result=entries[functional],
         remove=[WAVECAR],
     )
@@ -100,7 +106,12 @@ def static(
     from atomate2_alpot.label import vasp
 
     maker = vasp.configured(vasp.static(functional), incar, run_vasp, potcar_spec)
-    return LabelMaker(maker=maker, functional=functional)
+    return LabelMaker(maker=maker, functional=functional, surrogate=_stand_in(potcar_spec))
+
+
+def _stand_in(potcar_spec: bool) -> str | None:
+    """Name the surrogate: without POTCARs only the stand-in of our tests runs."""
+    return "VASP stand-in" if potcar_spec else None
 
 
 def gpaw(

@@ -12,8 +12,9 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("VasprunXMLValidator", "broken output"),
     ("VaspFilesValidator", "no output"),
     ("No space left", "disk full"),
-    ("WAVECAR", "no WAVECAR"),
-    ("POTCAR", "no POTCAR"),
+    ("Could not find WAVECAR", "no WAVECAR"),
+    ("No POTCAR for", "no POTCAR"),
+    ("PMG_VASP_PSP_DIR", "no POTCAR"),
     ("MemoryError", "out of memory"),
     ("TimeoutExpired", "walltime"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +17,15 @@ from atomate2_alpot.label.engine import Calculation, changed, run_calculation
 from atomate2_alpot.label.limits import LabelLimits
 from atomate2_alpot.label.parse import Which, describe_calculation, parse_label
 from atomate2_alpot.label.reasons import reason_of
-from atomate2_alpot.label.retry import Retry
+from atomate2_alpot.label.retry import FIRST, Retry
 from atomate2_alpot.label.steps import LabelParseError
 from atomate2_alpot.schemas import CalculationDoc, CalculationTable, Frames, LabelRowDoc
 
 logger = logging.getLogger(__name__)
 
-FIRST: str = "first"
-"""Name of the attempt before any retry."""
+WALLTIME_VARIABLE = "CUSTODIAN_WALLTIME_START"
+WALLTIME_START = os.environ.get(WALLTIME_VARIABLE)
+"""When the batch job began, if its script says so."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,13 @@ def label_row(plan: RowPlan, frames: Frames, task_uuid: str, folder: Path) -> La
     -------
     LabelRowDoc
     """
+    _reset_walltime()
     outcomes = []
     for index in range(len(frames)):
         own = folder / f"{task_uuid[:8]}-{index:03d}"
         outcome = _recorded(own, frames[index])
         if outcome is None:
-            outcome = _label(plan, frames[index], task_uuid, own)
+            outcome = _label_safely(plan, frames[index], task_uuid, own)
             _record(own, outcome)
         said = outcome.document.reason or "labelled"
         logger.info("%s (%d/%d): %s", outcome.document.formula, index + 1, len(frames), said)
@@ -107,6 +110,24 @@ def label_row(plan: RowPlan, frames: Frames, task_uuid: str, folder: Path) -> La
             **{name: [r.get(name) for r in rows] for name in CalculationTable.SCHEMA.names}
         ),
     )
+
+
+def _label_safely(plan: RowPlan, frame: Frames, task_uuid: str, folder: Path) -> Outcome:
+    """Label one frame; whatever goes wrong with it must not cost the rest of the row."""
+    try:
+        return _label(plan, frame, task_uuid, folder)
+    except Exception as error:
+        logger.exception("labelling %s", frame.frame_id[0])
+        broken = Calculation(folder=str(folder), failed=plan.maker.name, error=error)
+        return _outcome(plan, frame, broken, FIRST)
+
+
+def _reset_walltime() -> None:
+    """Let custodian count the walltime from this job, not from the first one of the process."""
+    if WALLTIME_START is None:
+        os.environ.pop(WALLTIME_VARIABLE, None)
+    else:
+        os.environ[WALLTIME_VARIABLE] = WALLTIME_START
 
 
 def _label(plan: RowPlan, frame: Frames, task_uuid: str, folder: Path) -> Outcome:
@@ -124,6 +145,7 @@ def _label(plan: RowPlan, frame: Frames, task_uuid: str, folder: Path) -> Outcom
             maker = changed(plan.maker, attempt)
         name = attempt.name if attempt else FIRST
         calculation = run_calculation(maker, structure, folder / name.replace(" ", "-"))
+        calculation.seconds += outcome.document.seconds if outcome else 0.0
         outcome = _outcome(plan, frame, calculation, name, origin={"task_uuid": task_uuid})
         _clean(folder, plan.remove)
         if outcome.document.state == "successful":

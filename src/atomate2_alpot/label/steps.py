@@ -26,7 +26,7 @@ class Step:
     Parameters
     ----------
     number : int
-        From 0; the geometry that was asked for.
+        From 0, the geometry that was asked for.
     structure : Structure
         Site order is that of the forces.
     energy : float
@@ -36,7 +36,9 @@ class Step:
     stress : array, shape (3, 3)
         eV/Å³, tension positive; NaN without one.
     converged : bool
-        Whether the electronic steps converged.
+        Whether it is a label.
+    why : tuple of str
+        Reason and detail if it is not.
     """
 
     number: int
@@ -45,6 +47,13 @@ class Step:
     forces: NDArray[np.float64]
     stress: NDArray[np.float64]
     converged: bool = True
+    why: tuple[str, str] = ("not converged", "")
+
+
+def is_vasp(document: Any) -> bool:
+    """Tell whether a task document is emmet's of VASP."""
+    calculations = getattr(document, "calcs_reversed", None) or []
+    return any(hasattr(c, "vasp_version") for c in calculations)
 
 
 def read_steps(document: Any) -> list[Step]:
@@ -73,11 +82,7 @@ def read_steps(document: Any) -> list[Step]:
             "atomate2 static or relax Maker, and name the entry in `result` if its flow returns "
             "several",
         )
-    calculations = getattr(document, "calcs_reversed", None)
-    if calculations and hasattr(calculations[0], "vasp_version"):
-        steps = _vasp_steps(calculations[0])
-    else:
-        steps = [_final_step(document)]
+    steps = _vasp_steps(document.calcs_reversed[0]) if is_vasp(document) else [_final(document)]
     for step in steps:
         if not (np.isfinite(step.energy) and np.isfinite(step.forces).all()):
             raise LabelParseError(
@@ -86,18 +91,28 @@ def read_steps(document: Any) -> list[Step]:
     return steps
 
 
-def _final_step(document: Any) -> Step:
+def _final(document: Any) -> Step:
     output = document.output
     if output.energy is None or output.forces is None:
         raise LabelParseError("no energy or forces", "the task document lacks them")
     state = getattr(getattr(document, "state", None), "value", getattr(document, "state", None))
     forces = np.asarray(output.forces, dtype=np.float64)
-    stress = _stress(output.stress)
+    stress = _stress(getattr(output, "stress", None))
     if type(document).__module__.startswith("atomate2.cp2k"):
         forces = forces * EV_PER_A_PER_HARTREE_PER_BOHR
         stress = stress * KBAR_PER_GPA  # _stress took GPa for kBar
-    converged = state in (None, "successful")
-    return Step(0, document.structure, output.energy, forces, stress, converged)
+    if forces.shape != (len(document.structure), 3):
+        raise LabelParseError("no energy or forces", f"forces have the shape {forces.shape}")
+    n_before = len(getattr(output, "ionic_steps", None) or [None]) - 1
+    return Step(
+        n_before,
+        document.structure,
+        output.energy,
+        forces,
+        stress,
+        converged=state in (None, "successful"),
+        why=("not converged", f"the task document's state is {state!r}"),
+    )
 
 
 def _vasp_steps(calculation: Any) -> list[Step]:
@@ -116,6 +131,7 @@ def _vasp_steps(calculation: Any) -> list[Step]:
             np.asarray(step.forces, dtype=np.float64),
             _stress(step.stress),
             converged=(step.num_electronic_steps or most) < most,
+            why=("not converged", f"electronic steps of ionic step {number} ended at NELM"),
         )
         for number, step in enumerate(found)
     ]
@@ -173,4 +189,7 @@ def mesh_of(inputs: Any) -> NDArray[np.int64] | None:
 def _stress(kbar: Any) -> NDArray[np.float64]:
     if kbar is None:
         return np.full((3, 3), np.nan)
-    return vasp_stress_to_ase(np.asarray(kbar, dtype=np.float64))
+    values = np.asarray(kbar, dtype=np.float64)
+    if values.shape != (3, 3):
+        raise LabelParseError("no energy or forces", f"stress has the shape {values.shape}")
+    return vasp_stress_to_ase(values)

@@ -186,9 +186,12 @@ def check_command(maker: BaseVaspMaker) -> None:
 
     command = str(maker.run_vasp_kwargs.get("vasp_cmd", SETTINGS.VASP_CMD))
     words = shlex.split(expandvars(command))
-    if not words or shutil.which(words[0]) is None:
+    # a launcher (mpirun, srun) is followed by its options and the program it starts
+    programs = [w for w in (words[:1] + words[-1:]) if not w.startswith("-")] or ["nothing"]
+    missing = next((w for w in programs if shutil.which(w) is None), None)
+    if missing is not None:
         raise LabelSetupError(
-            f"VASP_CMD={command}: {words[0] if words else 'nothing'} is not on PATH; set VASP_CMD "
+            f"VASP_CMD={command}: {missing} is not on PATH; set VASP_CMD "
             "in ~/.atomate2.yaml or ATOMATE2_VASP_CMD, or load VASP's module"
         )
 

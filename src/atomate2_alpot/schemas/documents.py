@@ -70,14 +70,30 @@ class LabelFailure(Document):
 
 
 class TaskRecord(Document):
-    """One task document of a calculation (PBE static, r2SCAN, …)."""
+    """One task document of a calculation (PBE static, r2SCAN, …).
+
+    It is kept as plain data: who reads labels need not build it, and one that its own class
+    refuses must not stand in the way of the others.
+    """
 
     name: str = Field(description="Name of the atomate2 job that made it.")
+    kind: str | None = Field(None, description="module:Class of the document.")
     document: Any = Field(description="emmet's or atomate2's task document, as the engine gave it.")
 
+    @classmethod
+    def of(cls, name: str, output: Any) -> TaskRecord:
+        """Make a record of what a job stored."""
+        if not (isinstance(output, dict) and "@class" in output):
+            return cls(name=name, document=output)
+        plain = {k: v for k, v in output.items() if k not in ("@module", "@class", "@version")}
+        return cls(name=name, kind=f"{output['@module']}:{output['@class']}", document=plain)
+
     def decode(self) -> Any:
-        """Return the task document as an object also when it comes from a store."""
-        return MontyDecoder().process_decoded(self.document)
+        """Return the task document as an object of its class."""
+        if self.kind is None:
+            return MontyDecoder().process_decoded(self.document)
+        module, _, name = self.kind.partition(":")
+        return MontyDecoder().process_decoded({"@module": module, "@class": name, **self.document})
 
 
 class CalculationDoc(Document):

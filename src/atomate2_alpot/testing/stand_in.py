@@ -76,7 +76,11 @@ def vasp_stand_in(
     before = os.environ["PATH"]
     os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
     try:
-        yield {"custodian_kwargs": {"polling_time_step": 0.05, "monitor_freq": 1}}
+        yield {
+            "vasp_cmd": str(folder / NAMES[0]),
+            "vasp_gamma_cmd": str(folder / NAMES[1]),
+            "custodian_kwargs": {"polling_time_step": 0.05, "monitor_freq": 1},
+        }
     finally:
         os.environ["PATH"] = before
 
