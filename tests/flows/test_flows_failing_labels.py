@@ -39,7 +39,12 @@ def vasp_loop(run_vasp, n_labels: int):
     labeller.batch_size = 10
     return dataclasses.replace(
         loop,
-        proposer=dataclasses.replace(loop.proposer, candidates_per_iteration=4 * n_labels),
+        proposer=dataclasses.replace(
+            loop.proposer,
+            elements=["Al", "Ni", "O", "Ti"],
+            n_atoms=(2, 6),
+            candidates_per_iteration=4 * n_labels,
+        ),
         labeller=labeller,
     )
 
