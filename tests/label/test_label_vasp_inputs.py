@@ -112,8 +112,15 @@ def test_a_change_reaches_every_stage_and_none_of_the_preset():
     for maker in vasp_makers(presets.mp_aloe().maker):
         assert "NPAR" not in maker.input_set_generator.user_incar_settings
         assert maker.run_vasp_kwargs == {}
+
+
+def test_the_program_behind_a_launcher_is_looked_for_too(tmp_path, monkeypatch):
+    launcher = tmp_path / "mpirun"
+    launcher.write_text("#!/bin/sh\n")
+    launcher.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     changed = presets.mp_aloe(run_vasp={"vasp_cmd": "mpirun -n 4 no_such_vasp"})
-    with pytest.raises(LabelSetupError, match=r"VASP_CMD=.*(mpirun|no_such_vasp) is not on PATH"):
+    with pytest.raises(LabelSetupError, match=r"VASP_CMD=.*: no_such_vasp is not on PATH"):
         check_vasp_setup(changed.maker, ["Al"])
 
 

@@ -22,6 +22,10 @@ FUNCTIONALS: tuple[str, ...] = ("PBE", "PBEsol", "r2SCAN")
 KSPACING: float = 0.2
 """1/Å with 2π, MP-ALOE (METHODS.md §1); the MP24 sets choose 0.22 and more by band gap."""
 
+LAUNCHERS: frozenset[str] = frozenset(
+    {"mpirun", "mpiexec", "srun", "ibrun", "jsrun", "aprun", "orterun"}
+)
+
 LEAN: dict[str, Any] = {"LCHARG": False, "LAECHG": False, "LVTOT": False, "LELF": False}
 """No densities and potentials on disk: MP-ALOE's outputs took 50 TB with them."""
 
@@ -186,8 +190,10 @@ def check_command(maker: BaseVaspMaker) -> None:
 
     command = str(maker.run_vasp_kwargs.get("vasp_cmd", SETTINGS.VASP_CMD))
     words = shlex.split(expandvars(command))
-    # a launcher (mpirun, srun) is followed by its options and the program it starts
-    programs = [w for w in (words[:1] + words[-1:]) if not w.startswith("-")] or ["nothing"]
+    # a launcher is followed by its options and, last, by the program it starts
+    programs = (words[:1] + words[-1:] if words[:1] and words[0] in LAUNCHERS else words[:1]) or [
+        "nothing"
+    ]
     missing = next((w for w in programs if shutil.which(w) is None), None)
     if missing is not None:
         raise LabelSetupError(

@@ -172,7 +172,7 @@ def _failures(data: ReportData) -> list[dict[str, Any]]:
         reason = failure["reason"]
         group = groups.setdefault(reason, {"reason": reason, "count": 0, "example": failure})
         group["count"] += 1
-        if not group["example"]["detail"]:
+        if not group["example"].get("detail"):
             group["example"] = failure
     for group in groups.values():
         detail = group["example"]["detail"] or ""
