@@ -175,7 +175,7 @@ def _failures(data: ReportData) -> list[dict[str, Any]]:
         if not group["example"].get("detail"):
             group["example"] = failure
     for group in groups.values():
-        detail = group["example"]["detail"] or ""
+        detail = group["example"].get("detail") or ""
         group["detail"] = detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]}…"
         group["folder"] = (group["example"].get("calculation") or {}).get("folder")
     return sorted(groups.values(), key=lambda g: (-g["count"], g["reason"]))
