@@ -100,7 +100,8 @@ def label_row(plan: RowPlan, frames: Frames, task_uuid: str, folder: Path) -> La
             outcome = _label_safely(plan, frames[index], task_uuid, own)
             _record(own, outcome)
         said = outcome.document.reason or "labelled"
-        logger.info("%s (%d/%d): %s", outcome.document.formula, index + 1, len(frames), said)
+        level = logging.INFO if len(frames) > 1 else logging.DEBUG  # one a job: the job says it
+        logger.log(level, "%s (%d/%d): %s", outcome.document.formula, index + 1, len(frames), said)
         outcomes.append(outcome)
     rows = [{**o.row, "task_uuid": task_uuid, "task_index": i} for i, o in enumerate(outcomes)]
     return LabelRowDoc(
