@@ -217,21 +217,6 @@ def test_mace_reads_back_every_value_it_is_given():
             assert parsed[name] == value, name
 
 
-def test_mp_aloe_trains_as_the_paper_says():
-    paper = {
-        "num_channels": 128,
-        "max_L": 2,
-        "r_max": 6.0,
-        "max_num_epochs": 100,
-        "batch_size": 16,
-        "lr": 0.005,
-        "scheduler": "ReduceLROnPlateau",
-        "ema_decay": 0.999,
-        "weight_decay": 1e-8,
-    }
-    assert MaceSettings.mp_aloe().model_dump(include=set(paper)) == paper
-
-
 # --- what MACE writes --------------------------------------------------------------------
 
 
