@@ -18,13 +18,13 @@ LEVELS: dict[str, int] = {
     "units": 0,
     "settings": 0,
     "schemas": 1,
-    "potentials": 2,
     "uncertainty": 2,
-    "testing": 3,
-    **dict.fromkeys(STAGES, 4),
-    "flows": 5,
-    "campaign": 6,
-    "cli": 7,
+    "potentials": 3,
+    "testing": 4,
+    **dict.fromkeys(STAGES, 5),
+    "flows": 6,
+    "campaign": 7,
+    "cli": 8,
 }
 INSIDE_A_STAGE: dict[str, int] = {"jobs": 1, "makers": 2}
 ENGINES = {"jobflow", "atomate2", "fireworks"}
@@ -253,7 +253,7 @@ def test_importing_a_stage_loads_no_model_library(package):
             "LATER = 'atomate2_alpot.select.direct:direct_sample'",
             import_violations,
         ),
-        ("potentials/a.py", "from atomate2_alpot.uncertainty import x", import_violations),
+        ("uncertainty/a.py", "from atomate2_alpot.potentials import x", import_violations),
         ("schemas/a.py", "def f():\n    from atomate2_alpot.flows import x", import_violations),
         ("train/splits.py", "from atomate2_alpot.train.jobs import x", import_violations),
         ("train/jobs.py", "from atomate2_alpot.train import makers", import_violations),

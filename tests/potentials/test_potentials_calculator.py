@@ -70,6 +70,24 @@ def test_results_are_their_definition(atoms, calculator):
         assert results["stress_sigma"][v] == pytest.approx(1.5 * np.std(values, ddof=1) ** 1.1)
 
 
+
+def test_a_committee_document_brings_its_calibrations(atoms, calculator):
+    doc = Committee(SPECS).doc.model_copy(
+        update={"calibrations": {k: c.as_dict() for k, c in CALIBRATIONS.items()}}
+    )
+    again = type(doc).model_validate(doc.model_dump())
+    expected, carried = atoms.copy(), atoms.copy()
+    expected.calc, carried.calc = calculator, CommitteeCalculator(again)
+    for given in (expected, carried):
+        given.get_potential_energy()
+    for name in ("energy_sigma", "forces_sigma", "stress_sigma", "atoms_sigma"):
+        np.testing.assert_allclose(carried.calc.results[name], expected.calc.results[name])
+    bare = atoms.copy()
+    bare.calc = CommitteeCalculator(again, {})  # none asked for: those of the document are not used
+    bare.get_potential_energy()
+    assert "energy_sigma" not in bare.calc.results
+
+
 def test_energy_spread_is_of_formation_energies(atoms):
     """Members on other energy scales do not disagree for that."""
     same = [SPECS[0], SPECS[0].model_copy(update={"name": "again"})]

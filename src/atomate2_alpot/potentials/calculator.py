@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -18,18 +18,11 @@ from numpy.typing import NDArray
 from atomate2_alpot.potentials.base import PotentialError
 from atomate2_alpot.potentials.committee import Committee
 from atomate2_alpot.schemas import CommitteeDoc, CommitteePrediction, Frames
+from atomate2_alpot.uncertainty.calibration import Calibration, calibration_from_dict
 
 Array = NDArray[np.float64]
 
 PROPERTIES: tuple[str, ...] = ("energy", "forces", "stress")
-
-
-class Calibrates(Protocol):
-    """What turns spreads into estimated errors, as ``uncertainty.PowerLawCalibration`` does."""
-
-    def apply(self, spread: Array) -> Array:
-        """Return the estimated error of each spread."""
-        ...
 
 
 class CommitteeCalculator(Calculator):
@@ -53,7 +46,7 @@ class CommitteeCalculator(Calculator):
         Two members or more.
     calibrations : mapping of str to calibration, optional
         By property (``energy``, ``forces``, ``stress``), fitted on spreads of components
-        (``uncertainty.component_points``).
+        (``uncertainty.component_points``); default those that the committee's document carries.
 
     Raises
     ------
@@ -71,7 +64,7 @@ class CommitteeCalculator(Calculator):
     def __init__(
         self,
         committee: Committee | CommitteeDoc,
-        calibrations: Mapping[str, Calibrates] | None = None,
+        calibrations: Mapping[str, Calibration] | None = None,
     ) -> None:
         super().__init__()
         if isinstance(committee, CommitteeDoc):
@@ -82,7 +75,8 @@ class CommitteeCalculator(Calculator):
                 "use the potential itself"
             )
         self.committee = committee
-        self.calibrations = dict(calibrations or {})
+        carried = {k: calibration_from_dict(c) for k, c in committee.doc.calibrations.items()}
+        self.calibrations = dict(carried if calibrations is None else calibrations)
         if unknown := sorted(set(self.calibrations) - set(PROPERTIES)):
             raise ValueError(f"calibrations of {unknown}; properties are {list(PROPERTIES)}")
 

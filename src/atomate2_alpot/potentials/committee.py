@@ -43,17 +43,24 @@ class Committee:
         references: Sequence[dict[str, float]] | None = None,
         reference_source: str | None = None,
     ) -> None:
-        self.doc = CommitteeDoc(
-            members=list(specs),
-            references=None if references is None else list(references),
-            reference_source=reference_source,
+        self._hold(
+            CommitteeDoc(
+                members=list(specs),
+                references=None if references is None else list(references),
+                reference_source=reference_source,
+            )
         )
-        self._predictors: list[Predictor | None] = [None] * len(self.doc.members)
 
     @classmethod
     def from_doc(cls, doc: CommitteeDoc) -> Self:
-        """Build from a document."""
-        return cls(doc.members, doc.references, doc.reference_source)
+        """Build from a document, with the calibrations that it carries."""
+        committee = cls.__new__(cls)
+        committee._hold(doc)
+        return committee
+
+    def _hold(self, doc: CommitteeDoc) -> None:
+        self.doc = doc
+        self._predictors: list[Predictor | None] = [None] * len(doc.members)
 
     @property
     def members(self) -> list[PotentialSpec]:

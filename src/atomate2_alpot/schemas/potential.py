@@ -142,6 +142,11 @@ class CommitteeDoc(Document):
     reference_source: str | None = Field(
         None, description="How the references were made: crystals, least_squares, labels, given."
     )
+    calibrations: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="By property (energy per atom, forces, stress): from the spread of a component "
+        "to its estimated error (uncertainty.calibration_from_dict), fitted on held-out labels.",
+    )
 
     @model_validator(mode="after")
     def _one_reference_each(self) -> Self:
