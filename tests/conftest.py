@@ -13,6 +13,8 @@ import pytest
 from jobflow import JobStore
 from maggma.stores import MemoryStore
 
+pytest_plugins = ["mongo_server"]  # the fixture shared_mongo
+
 
 @pytest.fixture
 def job_store() -> JobStore:
