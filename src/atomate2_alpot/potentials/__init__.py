@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atomate2_alpot.potentials.base import (
     BACKENDS,
+    AtomFeaturePredictor,
     FeaturePredictor,
     PotentialError,
     Predictor,
@@ -14,6 +15,7 @@ from atomate2_alpot.potentials.committee import Committee
 
 __all__ = [
     "BACKENDS",
+    "AtomFeaturePredictor",
     "Committee",
     "CommitteeCalculator",
     "FeaturePredictor",

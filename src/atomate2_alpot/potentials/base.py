@@ -34,6 +34,18 @@ class FeaturePredictor(Predictor, Protocol):
         ...
 
 
+@runtime_checkable
+class AtomFeaturePredictor(Predictor, Protocol):
+    """A potential that also describes the environment of each atom."""
+
+    def atom_features(self, frames: Frames) -> NDArray[np.float64]:
+        """Return one feature vector per atom, shape (ΣN, D); D is the same for all elements.
+
+        NaN for all atoms of a frame that cannot be described.
+        """
+        ...
+
+
 BACKENDS: dict[str, str] = {
     "ase": "atomate2_alpot.potentials.ase",
     "chgnet": "atomate2_alpot.potentials.chgnet",

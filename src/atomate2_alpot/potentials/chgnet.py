@@ -55,6 +55,14 @@ class CHGNetPredictor:
             out[s] = result["crystal_fea"]
         return out
 
+    def atom_features(self, frames: Frames) -> NDArray[np.float64]:
+        """Return CHGNet's features of each atom, shape (ΣN, 64); NaN as in predict."""
+        valid, results = self._run(frames, task="e", return_atom_feas=True)
+        out = np.full((len(frames.numbers), self.model.atom_fea_dim), np.nan)
+        for s, result in zip(valid, results, strict=True):
+            out[frames.offsets[s] : frames.offsets[s + 1]] = result["atom_fea"]
+        return out
+
     def _run(self, frames: Frames, **options: Any) -> tuple[list[int], list[dict[str, Any]]]:
         """Return the frames that CHGNet accepts, and its results for them."""
         import torch

@@ -57,15 +57,23 @@ class MACEPredictor:
     def features(self, frames: Frames) -> NDArray[np.float64]:
         """Return the invariant node features averaged over each frame, shape (S, D)."""
         known = covered(frames, self.elements)
-        values = self._features(frames[known])
-        out = np.full((len(frames), values.shape[1]), np.nan)
-        out[known] = values
-        return out
+        rows = []
+        for n_atoms, values in self._describe(frames[known]):
+            starts = np.cumsum(n_atoms) - n_atoms
+            rows.append(np.add.reduceat(values, starts, axis=0) / n_atoms[:, None])
+        return _spread_rows(rows, known)
 
-    def _features(self, frames: Frames) -> NDArray[np.float64]:
+    def atom_features(self, frames: Frames) -> NDArray[np.float64]:
+        """Return the invariant node features of all layers, shape (ΣN, D); NaN as in predict."""
+        known = covered(frames, self.elements)
+        rows = [values for _, values in self._describe(frames[known])]
+        return _spread_rows(rows, known[frames.frame_index])
+
+    def _describe(self, frames: Frames) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield per batch the atoms of each frame and the features of each atom."""
         from mace.modules.utils import extract_invariant
 
-        model, rows = self.model, []
+        model = self.model
         num_layers = int(model.num_interactions)
         irreps = model.products[0].linear.irreps_out
         for start, stop, batch in self._batches(frames):
@@ -76,10 +84,7 @@ class MACEPredictor:
                 num_features=irreps.dim // (irreps.lmax + 1) ** 2,
                 l_max=irreps.lmax,
             )
-            cuts = frames.offsets[start : stop + 1] - frames.offsets[start]
-            sums = np.add.reduceat(_numpy(invariant), cuts[:-1], axis=0)
-            rows.append(sums / np.diff(cuts)[:, None])
-        return np.concatenate(rows) if rows else np.zeros((0, 0))
+            yield frames.n_atoms[start:stop], _numpy(invariant)
 
     def _batches(self, frames: Frames) -> Iterator[tuple[int, int, Any]]:
         """Yield (first frame, last frame + 1, batch on the model's device)."""
@@ -247,6 +252,14 @@ def _cut(n_atoms: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
         atoms += int(count)
     if len(n_atoms):
         yield start, len(n_atoms)
+
+
+def _spread_rows(parts: list[NDArray[np.float64]], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Put rows back to where they are known, NaN elsewhere."""
+    out = np.full((len(known), parts[0].shape[1] if parts else 0), np.nan)
+    if parts:
+        out[known] = np.concatenate(parts)
+    return out
 
 
 def _numpy(tensor: Any) -> NDArray[np.float64]:

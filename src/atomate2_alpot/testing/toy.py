@@ -68,6 +68,21 @@ class ToyPotential:
         spread = np.array([v.std() for v in z])
         return np.stack([mean, spread, frames.volume / frames.n_atoms], axis=1)
 
+    def atom_features(self, frames: Frames) -> NDArray[np.float64]:
+        """Return what an atom's energy is linear in, shape (ΣN, 3).
+
+        One, and the sums over neighbours of e^{−2ax} f_c and e^{−ax} f_c, x = r − r0: with one
+        depth D the energy is ½ D times the difference of one and two times the other.
+        """
+        i, j, r, _ = _pairs(frames)
+        z, distance = frames.numbers, self.parameters()[1]
+        decay = np.exp(-self.steepness * (r - distance[z[i], z[j]]))
+        cut = 0.5 * (1 + np.cos(np.pi * r / CUTOFF))
+        out = np.ones((len(z), 3))
+        out[:, 1] = np.bincount(i, decay**2 * cut, len(z))
+        out[:, 2] = np.bincount(i, decay * cut, len(z))
+        return out
+
     def _morse(
         self, r: NDArray[np.float64], depth: NDArray[np.float64], r0: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
