@@ -51,22 +51,8 @@ def hand_on(batch: LabelBatchDoc) -> LabelBatchDoc:
 def start_loop(
     maker: ActiveLearningMaker, state: LoopState, counts: dict[str, dict[str, Any]]
 ) -> Response:
-    """Begin iteration 1 when the labels made before it satisfy the policy.
-
-    ``counts`` has the fixed test set first, then the sets of ``state.dataset`` in their order.
-    """
-    if counts[TEST_SET]["n_requested"] == 0:
-        raise RuntimeError(
-            "the fixed test set is empty: the criterion rejects every candidate held out; hold "
-            "out more (n_test), or relax the filters of the criterion"
-        )
-    sets = dict(counts)
-    for what, count in sets.items():
-        if count["n_requested"]:  # a committee with references of its own may bring no crystals
-            maker.check_label_policy(count, what)
-    del sets[TEST_SET]
-    kept = [p for p, c in zip(state.dataset, sets.values(), strict=True) if c["n_labelled"]]
-    return Response(replace=maker.iteration_flow(state.advanced(dataset=kept)))
+    """Begin iteration 1 when the labels made before it satisfy the policy."""
+    return Response(replace=maker.iteration_flow(begin_loop(maker, state, counts)))
 
 
 @job(config=EXPANDING)
@@ -120,6 +106,40 @@ def decide(
         return Response(output={"campaign_id": state.campaign_id, "status": status})
     state = state.advanced(iteration=state.iteration + 1, committee_names=committee_names)
     return Response(replace=maker.iteration_flow(state))
+
+
+def begin_loop(
+    maker: ActiveLearningMaker, state: LoopState, counts: dict[str, dict[str, Any]]
+) -> LoopState:
+    """Judge the labels made before the loop, and return the state that iteration 1 starts with.
+
+    Parameters
+    ----------
+    maker : ActiveLearningMaker
+    state : LoopState
+    counts : dict
+        ``n_requested``, ``n_labelled``, ``failures`` of the fixed test set, then of the sets of
+        ``state.dataset`` in their order.
+
+    Raises
+    ------
+    RuntimeError
+        If the test set is empty.
+    LabelFractionError
+        If too few labels of a set succeeded.
+    """
+    if counts[TEST_SET]["n_requested"] == 0:
+        raise RuntimeError(
+            "the fixed test set is empty: the criterion rejects every candidate held out; hold "
+            "out more (n_test), or relax the filters of the criterion"
+        )
+    sets = dict(counts)
+    for what, count in sets.items():
+        if count["n_requested"]:  # a committee with references of its own may bring no crystals
+            maker.check_label_policy(count, what)
+    del sets[TEST_SET]
+    kept = [p for p, c in zip(state.dataset, sets.values(), strict=True) if c["n_labelled"]]
+    return state.advanced(dataset=kept)
 
 
 def why_nothing(selection: SelectionDoc) -> str:

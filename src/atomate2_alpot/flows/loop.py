@@ -26,8 +26,11 @@ from atomate2_alpot.flows.state import LoopState, Pointer
 from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.flows.voters import check_voters
 from atomate2_alpot.label import LabelFractionError, LabelMaker, check_label_fraction
-from atomate2_alpot.schemas import CommitteeDoc, LabelBatchDoc, PotentialSpec
+from atomate2_alpot.schemas import CommitteeDoc, Frames, LabelBatchDoc, PotentialSpec
 from atomate2_alpot.select.jobs import prepare_committee
+
+CRYSTALS, ATOMS, KNOWN_ATOMS = "crystals", "isolated atoms", "isolated atoms known before"
+"""What is labelled before the loop."""
 
 
 @dataclass
@@ -83,15 +86,9 @@ class ActiveLearningMaker(Maker):
         ValueError
             If a step is missing, or the labelling surrogate is a member of the committee.
         """
-        self._check()
+        self.check()
         campaign_id = self.campaign_id or f"al-{uuid4().hex[:8]}"
-        pool = self.proposer.make()  # type: ignore[union-attr]
-        prepare = prepare_committee(self._committee_doc(), list(self.proposer.elements))  # type: ignore[union-attr]
-        prepare.name = "prepare committee"
-        shard = self.proposer.test_shard(pool.output)  # type: ignore[union-attr]
-        test = self.selector.hold_out(shard, prepare.output.committee)  # type: ignore[union-attr]
-        for item in test.jobs:
-            item.name = f"hold out: {item.name}"
+        pool, prepare, test = self.proposal()
         test_labels = self.labeller.make(test.output.frames, iteration=0)  # type: ignore[union-attr]
         others = self._anchors(prepare.output.crystals)
         jobs: list[Job | Flow] = [pool, prepare, test, test_labels, *others.values()]
@@ -100,20 +97,35 @@ class ActiveLearningMaker(Maker):
             iteration=1,
             pool=Pointer.of(pool.output),
             committee=Pointer.of(prepare.output.committee),
-            committee_names=[m.label for m in self._committee_doc().members],
+            committee_names=self.committee_names,
             test=Pointer.of(test_labels.output.frames),
             dataset=[Pointer.of(made.output.frames) for made in others.values()],
         )
-        lean = dataclasses.replace(self, committee=None, known_atoms=None, campaign_id=campaign_id)
+        lean = self.lean(campaign_id)
         sets = {TEST_SET: test_labels, **others}
         start = start_loop(lean, state, {what: _counts(made) for what, made in sets.items()})
         start.name = "start loop"
-        _tag(jobs, campaign_id, 0, "prepare")
-        _tag([test, test_labels], campaign_id, 0, "test")
+        tag(jobs, campaign_id, 0, "prepare")
+        tag([test, test_labels], campaign_id, 0, "test")
         flow = Flow([*jobs, start], output=start.output, name=self.name)
         _tag_chain(start, campaign_id, 0)
         apply_routing(flow, self.routing)  # what the flow grows into inherits it
         return flow
+
+    def proposal(self) -> tuple[Job, Job, Flow]:
+        """Make what comes first: the pool, the committee made ready, the candidates held out."""
+        pool = self.proposer.make()  # type: ignore[union-attr]
+        prepare = prepare_committee(self._committee_doc(), list(self.proposer.elements))  # type: ignore[union-attr]
+        prepare.name = "prepare committee"
+        shard = self.proposer.test_shard(pool.output)  # type: ignore[union-attr]
+        test = self.selector.hold_out(shard, prepare.output.committee)  # type: ignore[union-attr]
+        for item in test.jobs:
+            item.name = f"hold out: {item.name}"
+        return pool, prepare, test
+
+    def lean(self, campaign_id: str) -> ActiveLearningMaker:
+        """Return what later jobs need of this Maker, small enough to be their argument."""
+        return dataclasses.replace(self, committee=None, known_atoms=None, campaign_id=campaign_id)
 
     # --- what each expanding job asks for ------------------------------------------------
 
@@ -151,6 +163,25 @@ class ActiveLearningMaker(Maker):
 
     def train_flow(self, state: LoopState, selection: Pointer, labels: Pointer) -> Flow:
         """Build training, assessment, the iteration document and the decision."""
+        jobs, record, after = self.training(state, selection, labels)
+        end = decide(self, after, record.output.status, record.output.trained)
+        end.name = "decide"
+        return self._chain(jobs, end, state, "train")
+
+    def training(
+        self, state: LoopState, selection: Pointer, labels: Pointer
+    ) -> tuple[list[Job | Flow], Job, LoopState]:
+        """Make the jobs of training up to the iteration document, and the state after them.
+
+        Returns
+        -------
+        list
+            All jobs, the last one the next item.
+        Job
+            Its output is the ``IterationDoc``.
+        LoopState
+            With the labels and the committee of this iteration.
+        """
         dataset = [*state.dataset, Pointer(uuid=labels.uuid, path=[*labels.path, "frames"])]
         data = _carry(frames=dataset, training=state.training)
         seen = _carry(selection=selection, labels=labels)
@@ -163,23 +194,15 @@ class ActiveLearningMaker(Maker):
         assess = self.assessor.make(  # type: ignore[union-attr]
             train.output.committee, test.output["frames"], state.iteration
         )
-        record = record_iteration(
-            self,
-            state,
-            seen.output["selection"],
-            seen.output["labels"],
-            train.output,
-            assess.output,
-        )
+        found = seen.output["selection"], seen.output["labels"], train.output, assess.output
+        record = record_iteration(self, state, *found)
         record.name = "record iteration"
         after = state.advanced(
             dataset=dataset,
             training=Pointer.of(train.output),
             committee=Pointer.of(train.output.committee),
         )
-        end = decide(self, after, record.output.status, record.output.trained)
-        end.name = "decide"
-        return self._chain([data, seen, test, train, assess, record], end, state, "train")
+        return [data, seen, test, train, assess, record], record, after
 
     def check_label_policy(self, counts: dict[str, Any], what: str = "") -> None:
         """Raise ``LabelFractionError`` if too few labels succeeded, of the set that is named."""
@@ -195,22 +218,34 @@ class ActiveLearningMaker(Maker):
 
     # --- internals -----------------------------------------------------------------------
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ``ValueError`` if a step is missing, or the committee cannot vote."""
         for step in ("proposer", "selector", "labeller", "trainer", "assessor", "committee"):
             if getattr(self, step) is None:
                 raise ValueError(f"{type(self).__name__}.{step} is not set: give a {step}")
         check_voters(self._committee_doc().members, self.labeller)
-        members = [m.label for m in self._committee_doc().members]
-        if len(members) < 2:
-            raise ValueError(f"committee: {members} cannot disagree; give at least two members")
+        if len(self.committee_names) < 2:
+            raise ValueError(
+                f"committee: {self.committee_names} cannot disagree; give at least two members"
+            )
 
     def _anchors(self, crystals: OutputReference) -> dict[str, Job | Flow]:
         """Make what is labelled before the loop and joins the training set."""
         made: dict[str, Job | Flow] = {}
         if self.loop.label_crystals:
-            made["crystals"] = self.labeller.make(crystals, iteration=0)  # type: ignore[union-attr]
+            made[CRYSTALS] = self.labeller.make(crystals, iteration=0)  # type: ignore[union-attr]
         if not self.loop.label_atoms:
             return made
+        labeller, missing = self.atoms_to_label()
+        if self.known_atoms is not None and len(self.known_atoms.frames):
+            made[KNOWN_ATOMS] = hand_on(self.known_atoms)
+            made[KNOWN_ATOMS].name = GATHER
+        if len(missing):
+            made[ATOMS] = labeller.make(missing, iteration=0)
+        return made
+
+    def atoms_to_label(self) -> tuple[LabelMaker, Frames]:
+        """Return the labeller of isolated atoms, and those that are not known yet."""
         if not isinstance(self.labeller, LabelMaker):
             raise ValueError(
                 f"loop.label_atoms: {type(self.labeller).__name__} cannot label isolated atoms; "
@@ -218,16 +253,14 @@ class ActiveLearningMaker(Maker):
             )
         from atomate2_alpot.label.isolated import atom_labeller, isolated_atoms
 
-        known = self.known_atoms
-        have = known.frames.elements if known is not None else []
+        have = self.known_atoms.frames.elements if self.known_atoms is not None else []
         missing = [e for e in self.proposer.elements if e not in have]  # type: ignore[union-attr]
-        if known is not None and have:
-            made["isolated atoms known before"] = hand_on(known)
-            made["isolated atoms known before"].name = GATHER
-        if missing:
-            atoms = atom_labeller(self.labeller)
-            made["isolated atoms"] = atoms.make(isolated_atoms(missing), iteration=0)
-        return made
+        return atom_labeller(self.labeller), isolated_atoms(missing)
+
+    @property
+    def committee_names(self) -> list[str]:
+        """Members of the committee of iteration 1."""
+        return [m.label for m in self._committee_doc().members]
 
     def _committee_doc(self) -> CommitteeDoc:
         if isinstance(self.committee, CommitteeDoc):
@@ -236,7 +269,7 @@ class ActiveLearningMaker(Maker):
 
     def _chain(self, jobs: list[Job | Flow], last: Job, state: LoopState, stage: str) -> Flow:
         """Join the jobs of a stage with the job that extends the flow after them."""
-        _tag(jobs, state.campaign_id, state.iteration, stage)
+        tag(jobs, state.campaign_id, state.iteration, stage)
         _tag_chain(last, state.campaign_id, state.iteration)
         name = f"{self.name}: {stage} {state.iteration}"
         return Flow([*jobs, last], output=last.output, name=name)
@@ -251,7 +284,7 @@ def _carry(**pointers: Pointer | list[Pointer] | None) -> Job:
     return carry(pointers)
 
 
-def _tag(jobs: list[Job | Flow], campaign_id: str, iteration: int, stage: str) -> None:
+def tag(jobs: list[Job | Flow], campaign_id: str, iteration: int, stage: str) -> None:
     """Write metadata to jobs and to whatever they grow into."""
     for item in jobs:
         metadata = {"campaign_id": campaign_id, "iteration": iteration, "stage": stage}

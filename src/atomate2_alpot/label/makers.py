@@ -174,15 +174,27 @@ class LabelMaker(Maker):
         batches, asked = [], []
         per_gather = max(1, self.gather_size // self.batch_size) * self.batch_size
         for start in range(0, len(frames), per_gather):
-            rows, tasks = self._rows(frames[start : start + per_gather], iteration)
-            gather = collect_batch(tasks, [r.output for r in rows], self.method, iteration)
-            gather.name = "label batch"
+            rows, gather, tasks = self._batch(frames[start : start + per_gather], iteration)
             jobs += [*rows, gather]
             batches.append(gather.output)
             asked.append(tasks)
         top = gather_labels(batches, asked, self.limits, self.method, iteration)
         top.name = "gather labels"
         return Flow([*jobs, top], output=top.output, name=self.name)
+
+    def batch_flow(self, frames: Frames, iteration: int) -> Flow:
+        """Build the flow of one batch that is a workflow of its own: label jobs and one gather.
+
+        Limits that judge labels against each other are left to whoever joins the batches.
+        """
+        rows, gather, _ = self._batch(frames, iteration)
+        return Flow([*rows, gather], output=gather.output, name=self.name)
+
+    def _batch(self, frames: Frames, iteration: int) -> tuple[list[Job], Job, list[dict[str, Any]]]:
+        rows, tasks = self._rows(frames, iteration)
+        gather = collect_batch(tasks, [r.output for r in rows], self.method, iteration)
+        gather.name = "label batch"
+        return rows, gather, tasks
 
     def _rows(self, frames: Frames, iteration: int) -> tuple[list[Job], list[dict[str, Any]]]:
         jobs, tasks = [], []

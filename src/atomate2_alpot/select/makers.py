@@ -66,11 +66,7 @@ class CommitteeSelector(Maker):
         budget : int
             Most frames to select.
         """
-        screens = [
-            self._screen(shard, start, committee, iteration)
-            for shard in shards
-            for start in range(shard["start"], shard["stop"], self.chunk_size)
-        ]
+        screens = [made for s in shards for made in self.screen(s, committee, iteration)]
         gathered, jobs = screens, list(screens)
         while len(gathered) > GATHER_SIZE:
             gathered = [
@@ -78,10 +74,30 @@ class CommitteeSelector(Maker):
                 for i in range(0, len(gathered), GATHER_SIZE)
             ]
             jobs += gathered
-        choice = {"iteration": iteration, "budget": budget, "seed": self.seed + iteration}
-        pick = select([j.output for j in gathered], self.criterion, self.sampler, exclude, choice)
-        pick.name = "select"
+        pick = self.choose([j.output for j in gathered], exclude, iteration, budget)
         return Flow([*jobs, pick], output=pick.output, name=self.name)
+
+    def screen(
+        self, shard: Shard, committee: CommitteeDoc | OutputReference, iteration: int
+    ) -> list[Job]:
+        """Make the jobs that screen a range, ``chunk_size`` candidates each."""
+        starts = range(shard["start"], shard["stop"], self.chunk_size)
+        return [self._screen(shard, start, committee, iteration) for start in starts]
+
+    def choose(self, screens: list[Any], exclude: list[Any], iteration: int, budget: int) -> Job:
+        """Make the job that chooses from screened ranges; its output is a ``SelectionDoc``.
+
+        Parameters
+        ----------
+        screens : list of references to ScreenedRange
+            In the order of the candidates.
+        exclude, iteration, budget
+            See :meth:`make`.
+        """
+        choice = {"iteration": iteration, "budget": budget, "seed": self.seed + iteration}
+        pick = select(screens, self.criterion, self.sampler, exclude, choice)
+        pick.name = "select"
+        return pick
 
     def hold_out(self, shard: Shard, committee: CommitteeDoc | OutputReference) -> Flow:
         """Make the flow that keeps a shard's physical candidates, agreed on or not.
