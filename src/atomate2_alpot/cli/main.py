@@ -121,6 +121,17 @@ def doctor(
     raise typer.Exit(diagnose(config, run_dir))
 
 
+@app.command("init-store")
+def init_store_of(
+    config: Annotated[Path, typer.Argument(help="Config file that names the store.")],
+    run_dir: RunDir = DEFAULT_RUN,
+) -> None:
+    """Make the indexes of a store, and say which there are; it may be run at any time."""
+    from atomate2_alpot.cli.init_store import init_store
+
+    raise typer.Exit(init_store(config, run_dir))
+
+
 @app.command("config")
 def show_config() -> None:
     """Print an example config with every default, its unit and meaning."""

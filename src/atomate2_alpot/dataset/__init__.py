@@ -5,14 +5,20 @@ from __future__ import annotations
 from atomate2_alpot.dataset.blobs import BlobError, FileBlobStore
 from atomate2_alpot.dataset.campaigns import iteration_documents
 from atomate2_alpot.dataset.export import EXPORTERS, dataset_card, export_frames
-from atomate2_alpot.dataset.labels import label_documents, sync_labels
+from atomate2_alpot.dataset.gridfs import GridFSBlobStore
+from atomate2_alpot.dataset.indexes import INDEXES, Index, IndexResult
+from atomate2_alpot.dataset.labels import label_documents, sync_labels, write_labels
 from atomate2_alpot.dataset.query import LabelStore
 from atomate2_alpot.dataset.stores import StoreError, Stores, embedded_stores, mongo_stores
 
 __all__ = [
     "EXPORTERS",
+    "INDEXES",
     "BlobError",
     "FileBlobStore",
+    "GridFSBlobStore",
+    "Index",
+    "IndexResult",
     "LabelStore",
     "StoreError",
     "Stores",
@@ -23,4 +29,5 @@ __all__ = [
     "label_documents",
     "mongo_stores",
     "sync_labels",
+    "write_labels",
 ]

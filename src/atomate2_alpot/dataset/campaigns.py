@@ -20,8 +20,10 @@ def iteration_documents(jobs: JobStore, campaign_id: str | None = None) -> list[
     campaign_id : str, optional
         Of one campaign only.
     """
+    criteria = {"name": RECORD}
+    if campaign_id is not None:
+        criteria["metadata.campaign_id"] = campaign_id
     decode = MontyDecoder().process_decoded
-    outputs = (decode(d["output"]) for d in jobs.query({"name": RECORD}, ["output"]))
+    outputs = (decode(d["output"]) for d in jobs.query(criteria, ["output"]))
     documents = [IterationDoc.model_validate(o) for o in outputs]
-    wanted = [d for d in documents if campaign_id in (None, d.campaign_id)]
-    return sorted(wanted, key=lambda d: (d.campaign_id, d.iteration))
+    return sorted(documents, key=lambda d: (d.campaign_id, d.iteration))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jobflow import JobStore
 from maggma.core import Store
 from monty.json import MontyDecoder
+from pymongo.errors import BulkWriteError
 
+from atomate2_alpot.dataset.indexes import LABEL_KEY
 from atomate2_alpot.schemas import Frames, LabelBatchDoc, LabelDoc
 
 GATHER = "gather labels"
 """Name of the jobs whose outputs hold labels."""
 
-KEY: tuple[str, ...] = ("campaign_id", "frame_id", "functional")
-"""What makes a label document one of its kind."""
+STATES: tuple[str, ...] = ("successful", "failed")
+
+BLOCK: int = 1000
+"""Documents that are written at once."""
+
+ATTEMPTS: int = 3
+
+DUPLICATE_KEY: int = 11000
+"""MongoDB's code for two documents with one key: both writers found none to replace."""
 
 
 def label_documents(
@@ -97,7 +106,7 @@ def sync_labels(
     jobs : JobStore
         Connected; its outputs named "gather labels" are read.
     labels : Store
-        Connected; keyed by :data:`KEY`, so that campaigns in one database keep to themselves.
+        Connected; keyed by :data:`LABEL_KEY`, so that campaigns in one database keep to themselves.
     errors : mapping, optional
         Job uuid -> the engine's own words.
 
@@ -107,12 +116,11 @@ def sync_labels(
         Number of documents written, by state. A gather is read once; a frame that failed in one
         and succeeded in another of the same campaign is successful.
     """
-    counts = {"successful": 0, "failed": 0}
-    marks = _marks(labels)
+    counts = dict.fromkeys(STATES, 0)
     # a mark alone does not count: a gather that is to run again has had its documents removed
-    seen = {uuid for uuids in marks.values() for uuid in uuids} & set(
-        labels.distinct("gather_uuid")
-    )
+    marks = labels.query({"gathers_read": {"$gt": ""}}, ["gathers_read"])
+    read = {uuid for document in marks for uuid in document["gathers_read"]}
+    seen = read & set(labels.distinct("gather_uuid"))
     for row in jobs.query({"name": GATHER}, properties=["uuid", "index", "metadata"]):
         if row["uuid"] in seen:
             continue
@@ -120,43 +128,74 @@ def sync_labels(
         batch = LabelBatchDoc.model_validate(MontyDecoder().process_decoded(found["output"]))
         metadata = row["metadata"]
         documents = list(label_documents(batch, metadata.get("campaign_id"), errors))
-        successful = _successful_ids(labels, documents)
-        keep = [
-            {**d.model_dump(), "stage": metadata.get("stage"), "gather_uuid": row["uuid"]}
-            for d in documents
-            if d.state == "successful" or d.frame_id not in successful
-        ]
+        written = write_labels(labels, documents, row["uuid"], metadata.get("stage"))
+        counts = {state: counts[state] + written[state] for state in STATES}
+    return counts
+
+
+def write_labels(
+    labels: Store, documents: Sequence[LabelDoc], gather_uuid: str, stage: str | None = None
+) -> dict[str, int]:
+    """Write the label documents of one gather.
+
+    The work depends on the gather's size, not on the store's. Killed half way, or run twice at the
+    same time, it leaves what one whole run leaves.
+
+    Parameters
+    ----------
+    labels : Store
+        Connected.
+    documents : sequence of LabelDoc
+        Of one gather.
+    gather_uuid : str
+        Of the job, or another name that the same documents always come by.
+    stage : str, optional
+        Of the documents.
+
+    Returns
+    -------
+    dict
+        Number of documents written, by state; a failure does not replace a success.
+    """
+    counts = dict.fromkeys(STATES, 0)
+    for start in range(0, len(documents), BLOCK):
+        block = documents[start : start + BLOCK]
+        present = _present(labels, block)
+        keep = []
+        for document in block:
+            known = present.get(_key(document.model_dump(include=set(LABEL_KEY))), {})
+            if document.state == "successful" or known.get("state") != "successful":
+                # what stands for a gather must survive that it is replaced
+                own = {"gather_uuid": gather_uuid, "gathers_read": known.get("gathers_read", [])}
+                keep.append({**document.model_dump(), "stage": stage or document.stage, **own})
+                counts[document.state] += 1
+        last = start + BLOCK >= len(documents)
         if keep:
-            for document in keep:  # what stands for a gather must survive that it is replaced
-                document["gathers_read"] = marks.get(_key(document), [])
-            labels.update(keep[:-1], key=list(KEY))
-            # the last one says that all are there: a sync that is killed is made again
-            keep[-1]["gathers_read"] = [*keep[-1]["gathers_read"], row["uuid"]]
-            marks[_key(keep[-1])] = keep[-1]["gathers_read"]
-            labels.update(keep[-1:], key=list(KEY))
-        for document in keep:
-            counts[document["state"]] += 1
+            _upsert(labels, keep[:-1] if last else keep)
+        if keep and last:  # it says that all are there: a sync that is killed is made again
+            keep[-1]["gathers_read"] = sorted({*keep[-1]["gathers_read"], gather_uuid})
+            _upsert(labels, keep[-1:])
     return counts
 
 
 def _key(document: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(document.get(name) for name in KEY)
+    return tuple(document.get(name) for name in LABEL_KEY)
 
 
-def _marks(labels: Store) -> dict[tuple[Any, ...], list[str]]:
-    """Return the documents that tell which gathers were read to their end, by key."""
-    found = labels.query({"gathers_read.0": {"$exists": True}}, [*KEY, "gathers_read"])
-    return {_key(d): list(d["gathers_read"]) for d in found}
+def _present(labels: Store, documents: Sequence[LabelDoc]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return what the store has of these documents, by key."""
+    criteria = {"frame_id": {"$in": [d.frame_id for d in documents]}}
+    found = labels.query(criteria, [*LABEL_KEY, "state", "gathers_read"])
+    return {_key(document): document for document in found}
 
 
-def _successful_ids(labels: Store, documents: list[LabelDoc]) -> set[str]:
-    """Return the frames that the campaign of these documents has labelled already."""
-    if not documents:
-        return set()
-    first = documents[0]  # one gather: one campaign, one functional
-    criteria = {
-        "state": "successful",
-        "campaign_id": first.campaign_id,
-        "functional": first.functional,
-    }
-    return {d["frame_id"] for d in labels.query(criteria, ["frame_id"])}
+def _upsert(labels: Store, documents: list[dict[str, Any]]) -> None:
+    """Write documents by their key; somebody who inserts the same at the same time is no error."""
+    for attempt in range(ATTEMPTS):
+        try:
+            labels.update(documents, key=list(LABEL_KEY))
+            return
+        except BulkWriteError as error:
+            codes = {e.get("code") for e in error.details.get("writeErrors", [])}
+            if codes != {DUPLICATE_KEY} or attempt == ATTEMPTS - 1:
+                raise

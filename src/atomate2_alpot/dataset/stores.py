@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobflow import JobStore
 from maggma.core import Store
-from maggma.stores import MongoURIStore
-from maggma.stores.gridfs import GridFSURIStore
+from maggma.stores import MongoStore
+from maggma.stores.gridfs import GridFSStore
 from maggma.stores.mongolike import MontyStore
 
-from atomate2_alpot.dataset.blobs import FileBlobStore
+from atomate2_alpot.dataset.blobs import KEY, FileBlobStore
+from atomate2_alpot.dataset.gridfs import GridFSBlobStore
+from atomate2_alpot.dataset.indexes import IndexResult, make_indexes
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_MS: int = 3000
 """How long to wait for a MongoDB server before saying that it is down."""
-
-INDEXED: tuple[str, ...] = ("frame_id", "campaign_id", "gather_uuid")
-"""Fields of the labels that a server is asked to index."""
 
 
 class StoreError(RuntimeError):
@@ -43,8 +45,13 @@ class Stores:
     labels: Store
     where: str
 
-    def connect(self) -> None:
-        """Connect, and make sure that the stores answer.
+    def connect(self) -> list[IndexResult]:
+        """Connect, make sure that the stores answer, and make the indexes that are missing.
+
+        Returns
+        -------
+        list of IndexResult
+            What came of each index; files have none.
 
         Raises
         ------
@@ -55,24 +62,44 @@ class Stores:
             self.jobs.connect()
             self.labels.connect()
             self.labels.count({"frame_id": ""})
-            self._index()
+            results = list(make_indexes(self.collections()))
         except Exception as error:
             raise StoreError(
                 f"store {self.where} does not answer ({type(error).__name__}). Is the server "
                 "running, and are host, port, user and password right? Without a server use "
                 "store: {kind: embedded}"
             ) from None
+        refused = [r for r in results if r.state == "failed"]
+        if refused:  # slower, and no reason to stop
+            logger.warning(
+                "store %s lacks %d indexes; `alpot init-store` says why", self.where, len(refused)
+            )
+        return results
 
-    def _index(self) -> None:
-        """Index what labels are written and counted by; without the right to, do without."""
-        if not isinstance(self.labels, MontyStore):  # files have no indices
-            for field in INDEXED:
-                self.labels.ensure_index(field)
+    def collections(self) -> dict[str, Any]:
+        """Return the collections of the server by name; none where files are the store."""
+        found: dict[str, Any] = {}
+        for name, store in (("labels", self.labels), ("outputs", self.jobs.docs_store)):
+            if isinstance(store, MongoStore) and not isinstance(store, MontyStore):
+                found[name] = store._collection
+        blobs = self.jobs.additional_stores.get("data")  # type: ignore[has-type]
+        if isinstance(blobs, GridFSStore):
+            found["blobs.files"] = blobs._files_store._collection
+        return found
 
     def close(self) -> None:
         """Close."""
         self.jobs.close()
         self.labels.close()
+
+
+class ServerStore(MongoStore):
+    """maggma's store of a collection, whose name in messages holds no URI."""
+
+    @property
+    def name(self) -> str:
+        """Name of the store."""
+        return f"mongo:{self.database}.{self.collection_name}"
 
 
 def embedded_stores(run_dir: str | Path) -> Stores:
@@ -100,12 +127,12 @@ def mongo_stores(uri: str, database: str) -> Stores:
         ``mongodb://…``; never shown.
     database : str
     """
-    client: dict[str, Any] = {"serverSelectionTimeoutMS": TIMEOUT_MS}
-    docs = MongoURIStore(uri, "outputs", database=database, mongoclient_kwargs=client)
-    labels = MongoURIStore(
-        uri, "labels", database=database, key="frame_id", mongoclient_kwargs=client
-    )
-    blobs = GridFSURIStore(
-        uri, "blobs", database=database, key="blob_uuid", mongoclient_kwargs=client
-    )
+    shared: dict[str, Any] = {
+        "database": database,
+        "uri": uri,
+        "mongoclient_kwargs": {"serverSelectionTimeoutMS": TIMEOUT_MS},
+    }
+    docs = ServerStore(collection_name="outputs", **shared)
+    labels = ServerStore(collection_name="labels", key="frame_id", **shared)
+    blobs = GridFSBlobStore(collection_name="blobs", key=KEY, **shared)
     return Stores(JobStore(docs, additional_stores={"data": blobs}), labels, f"MongoDB:{database}")
