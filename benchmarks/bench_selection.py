@@ -23,7 +23,8 @@ from atomate2_alpot.select import DirectSampler, RandomSampler
 from atomate2_alpot.select.screening import prepare
 from atomate2_alpot.structures.makers import PrototypeProposer
 from atomate2_alpot.train import assign_splits, fit_e0s, split_frames
-from atomate2_alpot.train.mace import MaceRun, train_mace
+from atomate2_alpot.train.mace import fit
+from atomate2_alpot.train.run import TrainingRun
 from atomate2_alpot.uncertainty.errors import error_metrics
 
 RAW, POOL, TEST, HARD = 900, 300, 100, 40
@@ -66,7 +67,7 @@ def one_seed(
         for arm, chosen in arms.items():
             divided = split_frames(chosen, assign_splits(chosen, 1, (0.85, 0.15, 0.0), seed), 0)
             name = f"s{seed}-{size}-{arm.replace(' ', '')}"
-            run = MaceRun(
+            run = TrainingRun(
                 divided["train"],
                 divided["valid"],
                 config.train.settings,
@@ -74,7 +75,7 @@ def one_seed(
                 seed,
                 name,
             )
-            model, _ = train_mace(run, folder / name)
+            model, _ = fit(run, folder / name)
             predictor = load_predictor(PotentialSpec(backend="mace", name=str(model)))
             for where, frames in sets.items():
                 metrics = error_metrics(frames, predictor.predict(frames))

@@ -18,7 +18,7 @@ from atomate2_alpot.select import DirectSampler, QueryByCommittee
 from atomate2_alpot.select.makers import CommitteeSelector
 from atomate2_alpot.structures import aflow_prototypes
 from atomate2_alpot.structures.makers import PrototypeProposer
-from atomate2_alpot.train import MaceSettings, MaceTrainer
+from atomate2_alpot.train import MaceSettings, CommitteeTrainer
 
 run_dir = Path(tempfile.mkdtemp(prefix="alpot-quickstart-"))
 elements = ["Al", "Ni", "Cu"]
@@ -74,7 +74,7 @@ maker = MPAloeMaker(
     ),
     committee=specs,
     labeller=labeller,
-    trainer=MaceTrainer(
+    trainer=CommitteeTrainer(
         settings=MaceSettings(num_channels=8, correlation=2, max_ell=2, max_num_epochs=4),
         n_members=2,
     ),

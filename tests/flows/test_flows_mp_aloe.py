@@ -13,7 +13,7 @@ from atomate2_alpot.flows import LoopSettings
 from atomate2_alpot.label import presets
 from atomate2_alpot.select.makers import CommitteeSelector
 from atomate2_alpot.structures.makers import PrototypeProposer
-from atomate2_alpot.train import MaceTrainer
+from atomate2_alpot.train import CommitteeTrainer
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_fields_reach_the_steps_that_are_left_out():
 
 
 def test_steps_that_are_given_are_kept():
-    selector, trainer = CommitteeSelector(chunk_size=5), MaceTrainer(n_members=2)
+    selector, trainer = CommitteeSelector(chunk_size=5), CommitteeTrainer(n_members=2)
     maker = MPAloeMaker(selector=selector, trainer=trainer, loop=LoopSettings(max_iterations=1))
     assert maker.selector is selector
     assert maker.trainer is trainer

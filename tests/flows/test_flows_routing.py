@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from atomate2_alpot.campaign import run_embedded
 from atomate2_alpot.flows import JobRoute, Routing
 from atomate2_alpot.flows.routing import KEYS, apply_routing
-from atomate2_alpot.train import MaceTrainer
+from atomate2_alpot.train import CommitteeTrainer
 
 BOTH = Routing(
     engine="fireworks",
@@ -139,7 +139,7 @@ def test_jobflow_remote_documents_send_every_job_where_its_kind_runs(grown):
 
 
 def test_training_jobs_of_the_real_trainer_have_their_own_route():
-    flow = MaceTrainer(n_members=3).make([], 1)
+    flow = CommitteeTrainer(n_members=3).make([], 1)
     apply_routing(flow, BOTH)
     sent = [(j.name, j.config.manager_config) for j, _ in flow.iterflow()]
     assert [config for name, config in sent if name == "train member"] == [

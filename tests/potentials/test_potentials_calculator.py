@@ -70,7 +70,6 @@ def test_results_are_their_definition(atoms, calculator):
         assert results["stress_sigma"][v] == pytest.approx(1.5 * np.std(values, ddof=1) ** 1.1)
 
 
-
 def test_a_committee_document_brings_its_calibrations(atoms, calculator):
     doc = Committee(SPECS).doc.model_copy(
         update={"calibrations": {k: c.as_dict() for k, c in CALIBRATIONS.items()}}

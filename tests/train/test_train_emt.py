@@ -8,23 +8,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
+from tiny_mace import TINY, run_of
 
 from atomate2_alpot.potentials import load_predictor
 from atomate2_alpot.schemas import Artifact, Frames, Labels, PotentialSpec
-from atomate2_alpot.train import MaceSettings, TrainingError, fit_e0s
-from atomate2_alpot.train.mace import MaceRun, train_mace
+from atomate2_alpot.train import TrainingError
+from atomate2_alpot.train.mace import fit
 
 pytestmark = pytest.mark.slow
-
-TINY = MaceSettings(
-    num_channels=4,
-    correlation=1,
-    max_ell=1,
-    num_interactions=1,
-    r_max=4.0,
-    max_num_epochs=2,
-    eval_interval=1,
-)
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +38,9 @@ def frames() -> Frames:
     return Frames.from_ase(batch).with_labels(Labels(energy, np.concatenate(forces), stress))
 
 
-def run_of(frames: Frames, **update) -> MaceRun:
-    options = {"settings": TINY, "e0s": fit_e0s(frames), "seed": 1, "name": "emt", **update}
-    return MaceRun(train=frames[:16], valid=frames[16:], **options)
-
-
 def test_the_model_loads_from_file_and_artifact_and_predicts(frames, tmp_path):
-    model, epochs = train_mace(run_of(frames), tmp_path)
-    assert epochs.column("epoch").tolist() == [0, 1]
+    model, epochs = fit(run_of(frames), tmp_path)
+    assert epochs.column("epoch").tolist() == [0, 1, 2]
     for name in ("loss", "energy_mae", "forces_mae", "stress_mae"):
         assert np.isfinite(epochs.column(name)).all(), name
     by_file, by_artifact = (
@@ -70,22 +56,22 @@ def test_the_model_loads_from_file_and_artifact_and_predicts(frames, tmp_path):
 
 
 def test_a_run_that_was_stopped_is_taken_up_where_it_was(frames, tmp_path):
-    train_mace(run_of(frames), tmp_path)
-    longer = run_of(frames, settings=TINY.model_copy(update={"max_num_epochs": 4}))
-    _, epochs = train_mace(longer, tmp_path)
-    assert epochs.column("epoch").tolist() == [0, 1, 2, 3]
-    assert "checkpoint" in (tmp_path / "emt.log").read_text().lower()
+    fit(run_of(frames), tmp_path)
+    longer = run_of(frames, settings=TINY.model_copy(update={"max_num_epochs": 5}))
+    _, epochs = fit(longer, tmp_path)
+    assert epochs.column("epoch").tolist() == [0, 1, 2, 3, 4]
+    assert "checkpoint" in (tmp_path / "tiny.log").read_text().lower()
 
 
 def test_a_crash_gives_maces_message_and_a_log_that_is_there(frames, tmp_path):
     settings = TINY.model_copy(update={"extra": {"optimizer": "nonsense"}})
     with pytest.raises(TrainingError, match=r"exit code \d+.*nonsense") as caught:
-        train_mace(run_of(frames, settings=settings), tmp_path)
+        fit(run_of(frames, settings=settings), tmp_path)
     log = Path(str(caught.value).rsplit("Full log: ", 1)[1])
     assert "nonsense" in log.read_text()
     assert not list(tmp_path.glob("*.model"))
 
 
 def test_a_folder_may_be_relative(frames):
-    model, _ = train_mace(run_of(frames), Path("training"))
+    model, _ = fit(run_of(frames), Path("training"))
     assert model.exists()

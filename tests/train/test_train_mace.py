@@ -6,49 +6,21 @@ import numpy as np
 import pytest
 from jobflow import Flow, job, run_locally
 from monty.json import MontyDecoder
+from tiny_mace import TINY, run_of, toy_frames
 
 from atomate2_alpot.potentials import load_predictor
 from atomate2_alpot.potentials.mace import find_model, model_e0s
 from atomate2_alpot.schemas import Frames, Labels, PotentialSpec
-from atomate2_alpot.testing import ToyPotential
-from atomate2_alpot.train import MaceSettings, MaceTrainer, TrainingError, assign_splits, fit_e0s
-from atomate2_alpot.train.mace import MaceRun, train_mace
+from atomate2_alpot.train import CommitteeTrainer, TrainingError, assign_splits, fit_e0s
+from atomate2_alpot.train.mace import fit
 from atomate2_alpot.train.member import MemberPlan, SplitDoc, train_member
-
-TINY = MaceSettings(
-    num_channels=4,
-    correlation=1,
-    max_ell=1,
-    num_interactions=1,
-    r_max=4.0,
-    max_num_epochs=3,
-    eval_interval=1,
-)
-
-
-def toy_frames(n: int, seed: int = 0) -> Frames:
-    rng = np.random.default_rng(seed)
-    frames = []
-    for _ in range(n):
-        cell = np.eye(3) * 3.2 + rng.normal(0, 0.15, (3, 3))
-        numbers = rng.choice([13, 28], 2)
-        frames.append(
-            Frames.from_arrays(numbers, np.array([[0, 0, 0], [0.5] * 3]) @ cell, [cell], [2])
-        )
-    batch = Frames.concat(frames)
-    labels = ToyPotential(5).predict(batch)
-    return batch.with_labels(Labels(labels.energy, labels.forces, labels.stress))
-
-
-def run_of(frames: Frames, **update) -> MaceRun:
-    options = {"settings": TINY, "e0s": fit_e0s(frames), "seed": 1, "name": "tiny", **update}
-    return MaceRun(train=frames[:16], valid=frames[16:], **options)
+from atomate2_alpot.train.run import TrainingRun
 
 
 @pytest.mark.slow
 def test_training_gives_a_model_and_a_history(tmp_path):
     frames = toy_frames(20)
-    model, epochs = train_mace(run_of(frames), tmp_path)
+    model, epochs = fit(run_of(frames), tmp_path)
     assert epochs.column("epoch").tolist() == [0, 1, 2]
     assert np.isfinite(epochs.column("stress_mae")).all()
     prediction = load_predictor(PotentialSpec(backend="mace", name=str(model))).predict(frames)
@@ -58,8 +30,8 @@ def test_training_gives_a_model_and_a_history(tmp_path):
 @pytest.mark.slow
 def test_fewer_frames_than_a_batch_are_trained_on(tmp_path, caplog):
     frames = toy_frames(8)
-    few = MaceRun(frames[:5], frames[5:], TINY, fit_e0s(frames), seed=1, name="tiny")
-    _, epochs = train_mace(few, tmp_path)
+    few = TrainingRun(frames[:5], frames[5:], TINY, fit_e0s(frames), seed=1, name="tiny")
+    _, epochs = fit(few, tmp_path)
     assert len(epochs) == 3
     assert np.isfinite(epochs.column("loss")).all()
     assert "batch_size=8 is more than its 5 training frames; training with 5" in caplog.text
@@ -70,13 +42,13 @@ def test_failure_ends_early_with_maces_own_words(tmp_path):
     settings = TINY.model_copy(update={"extra": {"optimizer": "nonsense"}})
     said = r"training of tiny failed \(exit code 2\): .*invalid choice: 'nonsense'.*tiny.log"
     with pytest.raises(TrainingError, match=said):
-        train_mace(run_of(toy_frames(20), settings=settings), tmp_path)
+        fit(run_of(toy_frames(20), settings=settings), tmp_path)
 
 
 @pytest.mark.slow
 def test_fine_tuning_keeps_the_e0s_of_elements_that_the_data_lack(tmp_path):
     both = toy_frames(20)
-    start, _ = train_mace(run_of(both), tmp_path / "start")
+    start, _ = fit(run_of(both), tmp_path / "start")
     nickel = Frames.from_arrays(
         np.full(2 * len(both), 28),
         both.positions,
@@ -109,7 +81,7 @@ def test_runs_that_share_a_folder_are_told_apart():
 
 def test_missing_e0_is_named_before_anything_runs(tmp_path):
     with pytest.raises(TrainingError, match=r"e0s: no value for \['Ni'\] of the train set of tiny"):
-        train_mace(run_of(toy_frames(20), e0s={"Al": 0.0}), tmp_path)
+        fit(run_of(toy_frames(20), e0s={"Al": 0.0}), tmp_path)
 
 
 @job(data=[Frames])
@@ -119,7 +91,7 @@ def dataset(n: int, seed: int):
 
 @pytest.mark.slow
 def test_two_iterations_keep_splits_and_take_up_weights(job_store):
-    trainer = MaceTrainer(settings=TINY, n_members=2, start_from="previous", functional="toy")
+    trainer = CommitteeTrainer(settings=TINY, n_members=2, start_from="previous", functional="toy")
     one, two = dataset(20, 0), dataset(12, 1)
     first = trainer.make([one.output], 1)
     second = trainer.make([one.output, two.output], 2, previous=first.output)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from atomate2_alpot.schemas import Frames, Labels
 from atomate2_alpot.train import (
+    CommitteeTrainer,
     MaceSettings,
-    MaceTrainer,
     assign_splits,
     fit_e0s,
     resolve_e0s,
@@ -169,7 +169,7 @@ def test_wrong_settings_are_named():
 )
 def test_wrong_trainer_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
-        MaceTrainer(**fields)
+        CommitteeTrainer(**fields)
 
 
 def record(epoch, energy, mode="eval") -> str:

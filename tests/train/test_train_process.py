@@ -31,10 +31,10 @@ TRAINING_PARENT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_train_mace import TINY, run_of, toy_frames
-from atomate2_alpot.train.mace import train_mace
+from tiny_mace import TINY, run_of, toy_frames
+from atomate2_alpot.train.mace import fit
 long = TINY.model_copy(update={"max_num_epochs": 100_000})
-train_mace(run_of(toy_frames(20), settings=long), Path(sys.argv[1]))
+fit(run_of(toy_frames(20), settings=long), Path(sys.argv[1]))
 """
 
 
@@ -131,9 +131,9 @@ def test_an_ended_trainer_leaves_no_record(folder):
 @linux
 @pytest.mark.slow
 def test_mace_does_not_outlive_a_parent_that_is_killed_and_is_taken_up(tmp_path):
-    from test_train_mace import TINY, run_of, toy_frames
+    from tiny_mace import TINY, run_of, toy_frames
 
-    from atomate2_alpot.train.mace import train_mace
+    from atomate2_alpot.train.mace import fit
 
     parent = subprocess.Popen(
         [sys.executable, "-c", TRAINING_PARENT, str(tmp_path), str(Path(__file__).parent)]
@@ -147,7 +147,7 @@ def test_mace_does_not_outlive_a_parent_that_is_killed_and_is_taken_up(tmp_path)
     assert wait_for(lambda: not alive(trainer), 5)
     reached = int(max(checkpoints.glob("*.pt")).stem.split("-")[-1].split("_")[0])
     more = TINY.model_copy(update={"max_num_epochs": reached + 50})
-    model, epochs = train_mace(run_of(toy_frames(20), settings=more), tmp_path)
+    model, epochs = fit(run_of(toy_frames(20), settings=more), tmp_path)
     assert model.exists()
     assert epochs.column("epoch")[-1] == reached + 49
     assert not (tmp_path / PID_FILE).exists()

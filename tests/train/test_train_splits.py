@@ -74,6 +74,37 @@ def test_the_training_share_too_is_met_within_one_group():
     assert abs(len(sets["train"]) - 0.84 * len(frames)) <= max(sizes)
 
 
+@given(groups, st.integers(5, 60), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_what_is_held_out_is_so_for_all_members_and_for_ever(sizes, percent, seed):
+    held_out, parents = percent / 100, spread(sizes)
+    frames = frames_of(parents + [f"new{i}" for i in range(40)])
+    first = assign_splits(frames[: len(parents)], 3, seed=seed, held_out=held_out)
+    table = sets_of(first)
+    held = [i for i in frames.frame_id[: len(parents)] if table[0, i] == "calibrate"]
+    assert abs(len(held) - held_out * len(parents)) <= max(sizes)
+    for member in range(3):
+        assert [
+            i for i in frames.frame_id[: len(parents)] if table[member, i] == "calibrate"
+        ] == held
+    pairs = {
+        (p, table[0, i] == "calibrate") for p, i in zip(parents, frames.frame_id, strict=False)
+    }
+    assert len(pairs) == len(sizes)  # no relaxation is torn apart
+    for fraction in (held_out, 0.0):
+        later = sets_of(assign_splits(frames, 3, seed=seed, previous=first, held_out=fraction))
+        assert {key: later[key] for key in table} == table
+    unseen = split_frames(frames, assign_splits(frames, 3, seed=seed, held_out=held_out), 1)
+    assert set(unseen) == {"train", "valid", "test", "calibrate"}
+    assert sum(map(len, unseen.values())) == len(frames)
+
+
+@pytest.mark.parametrize("held_out", [-0.1, 1.0])
+def test_a_share_that_is_none_is_refused(held_out):
+    with pytest.raises(ValueError, match=f"held_out={held_out}"):
+        assign_splits(frames_of(["a"] * 9), 2, held_out=held_out)
+
+
 @pytest.mark.parametrize("n_groups", [1, 2])
 def test_few_groups_leave_something_to_train_on(n_groups):
     """One or two relaxations of ten steps."""
@@ -213,7 +244,7 @@ def test_mace_reads_back_every_value_it_is_given():
     for ours in (MaceSettings.mp_aloe(), odd):
         arguments = ["--name=x", "--train_file=t.xyz", *ours.arguments()]
         parsed = vars(build_default_arg_parser().parse_args(arguments))
-        for name, value in ours.model_dump(exclude={"extra"}).items():
+        for name, value in ours.model_dump(exclude={"kind", "extra"}).items():
             assert parsed[name] == value, name
 
 

@@ -16,7 +16,7 @@ from atomate2_alpot.label import LabelMaker
 from atomate2_alpot.label.presets import PRESETS
 from atomate2_alpot.select.makers import CommitteeSelector
 from atomate2_alpot.structures.makers import PrototypeProposer
-from atomate2_alpot.train.makers import MaceTrainer
+from atomate2_alpot.train.makers import CommitteeTrainer
 from atomate2_alpot.validate import TestSetAssessor
 
 
@@ -43,10 +43,11 @@ def build_maker(config: RunConfig) -> ActiveLearningMaker:
             seed=config.seed,
         ),
         labeller=labeller,
-        trainer=MaceTrainer(
+        trainer=CommitteeTrainer(
             settings=config.train.settings,
             n_members=config.train.n_members,
             fractions=config.train.fractions,
+            calibration=config.train.calibration,
             seed=config.seed,
             e0s=config.train.e0s,
             start_from=config.train.start_from,

@@ -18,7 +18,9 @@ from atomate2_alpot.structures.scramble import (
     LATER_ITERATIONS,
     ScrambleSettings,
 )
+from atomate2_alpot.train.calibrate import CalibrationSettings
 from atomate2_alpot.train.mace_settings import MaceSettings
+from atomate2_alpot.train.settings import TrainerSettings
 
 URI_VARIABLE = "ALPOT_MONGO_URI"
 
@@ -118,16 +120,21 @@ class LabelSection(Settings):
 class TrainSection(Settings):
     """How the committee is trained."""
 
-    settings: MaceSettings = MaceSettings()
+    settings: TrainerSettings = MaceSettings()
     n_members: int = Field(3, ge=2, description="Members of the committee.")
     fractions: tuple[float, float, float] = Field(
-        (0.9, 0.05, 0.05), description="Train, valid, test of each member's random split."
+        (0.9, 0.05, 0.05),
+        description="Train, valid, test of each member's random split of what is not held out.",
+    )
+    calibration: CalibrationSettings | None = Field(
+        CalibrationSettings(),
+        description="How the committee's spread is calibrated; null = not, and nothing held out.",
     )
     e0s: dict[str, float] | None = Field(
         None, description="Atomic energies in eV; null = isolated atoms in the data, or a fit."
     )
     start_from: Literal["previous"] | PotentialSpec | None = Field(
-        None, description="null = from scratch; previous; or a MACE model to fine-tune."
+        None, description="null = from scratch; previous; or a model of this kind to fine-tune."
     )
 
     @field_validator("fractions")
@@ -141,9 +148,10 @@ class TrainSection(Settings):
 
     @field_validator("start_from")
     @classmethod
-    def _mace_only(cls, start: Any) -> Any:
-        if isinstance(start, PotentialSpec) and start.backend != "mace":
-            raise ValueError(f"backend {start.backend!r}: only a mace model can be fine-tuned")
+    def _same_kind(cls, start: Any, info: ValidationInfo) -> Any:
+        kind = getattr(info.data.get("settings"), "kind", None)
+        if isinstance(start, PotentialSpec) and kind not in (None, start.backend):
+            raise ValueError(f"backend {start.backend!r}: only a {kind} model can be fine-tuned")
         return start
 
 

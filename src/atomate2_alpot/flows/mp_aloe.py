@@ -13,7 +13,7 @@ from atomate2_alpot.select.samplers import DirectSampler
 from atomate2_alpot.structures import MP_ELEMENTS
 from atomate2_alpot.structures.makers import PrototypeProposer
 from atomate2_alpot.train.mace_settings import MaceSettings
-from atomate2_alpot.train.makers import MaceTrainer
+from atomate2_alpot.train.makers import CommitteeTrainer
 from atomate2_alpot.validate.makers import TestSetAssessor
 
 FIRST_COMMITTEE: tuple[PotentialSpec, ...] = (
@@ -114,8 +114,11 @@ class MPAloeMaker(ActiveLearningMaker):
             self.selector = CommitteeSelector(sampler=sampler, chunk_size=CHUNK_SIZE, seed=seed)
         if self.trainer is None:
             functional = self.labeller.functional if self.labeller is not None else None
-            self.trainer = MaceTrainer(
-                settings=MaceSettings.mp_aloe(), seed=seed, functional=functional
+            self.trainer = CommitteeTrainer(
+                settings=MaceSettings.mp_aloe(),
+                calibration=None,
+                seed=seed,
+                functional=functional,
             )
         if self.assessor is None:
             self.assessor = TestSetAssessor()

@@ -12,27 +12,22 @@ from atomate2_alpot.schemas import (
     MemberTrainingDoc,
     TrainingDoc,
 )
+from atomate2_alpot.train.calibrate import CalibrationSettings
 from atomate2_alpot.train.member import (
     MemberPlan,
     SplitDoc,
+    SplitPlan,
     collect_committee,
     split_dataset,
     train_member,
 )
-from atomate2_alpot.train.splits import Fractions
 
 
 @job(data=BLOBS, output_schema=SplitDoc)
-def split(
-    datasets: list[Frames],
-    n_members: int,
-    fractions: Fractions,
-    seed: int,
-    previous: TrainingDoc | None = None,
-) -> SplitDoc:
+def split(datasets: list[Frames], plan: SplitPlan, previous: TrainingDoc | None = None) -> SplitDoc:
     """Merge the dataset and split it for every member; see :func:`split_dataset`."""
     kept = None if previous is None else previous.splits
-    return split_dataset(datasets, n_members, fractions, seed, kept)
+    return split_dataset(datasets, plan, kept)
 
 
 @job(data=BLOBS, output_schema=MemberTrainingDoc)
@@ -42,6 +37,11 @@ def train(data: SplitDoc, plan: MemberPlan, previous: TrainingDoc | None) -> Mem
 
 
 @job(data=BLOBS, output_schema=TrainingDoc)
-def collect(data: SplitDoc, members: list[MemberTrainingDoc], iteration: int) -> TrainingDoc:
-    """Join trained members; see :func:`collect_committee`."""
-    return collect_committee(data, members, iteration)
+def collect(
+    data: SplitDoc,
+    members: list[MemberTrainingDoc],
+    iteration: int,
+    calibration: CalibrationSettings | None,
+) -> TrainingDoc:
+    """Join and calibrate trained members; see :func:`collect_committee`."""
+    return collect_committee(data, members, iteration, calibration)

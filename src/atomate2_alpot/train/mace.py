@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from atomate2_alpot.potentials.mace import write_with_e0s
-from atomate2_alpot.schemas import EpochTable, Frames
+from atomate2_alpot.potentials.mace import find_model, model_e0s, write_with_e0s
+from atomate2_alpot.schemas import EpochTable, PotentialSpec
 from atomate2_alpot.settings import SETTINGS
 from atomate2_alpot.train.errors import TrainingError
 from atomate2_alpot.train.mace_log import epoch_table, last_error, read_results
 from atomate2_alpot.train.mace_settings import MaceSettings
 from atomate2_alpot.train.process import end_left_over, end_trainer, start_trainer
+from atomate2_alpot.train.run import TrainingRun
 
 logger = logging.getLogger(__name__)
 
@@ -28,51 +26,13 @@ PROGRESS_STEPS: int = 6
 """Lines of progress that a training run logs."""
 
 
-@dataclass(frozen=True)
-class MaceRun:
-    """One training run.
-
-    Parameters
-    ----------
-    train, valid : Frames
-        Labelled. The test set is none of the trainer's business.
-    settings : MaceSettings
-    e0s : dict of str to float
-        eV by symbol, for every element of both sets.
-    seed : int
-    name : str
-        Names files and messages.
-    start_from : Path or None
-        Model file to fine-tune.
-    """
-
-    train: Frames
-    valid: Frames
-    settings: MaceSettings
-    e0s: dict[str, float]
-    seed: int
-    name: str
-    start_from: Path | None = None
-
-    def fingerprint(self) -> str:
-        """Return 16 hex digits that differ between runs on other data or with other settings."""
-        content = hashlib.sha256()
-        for frames in (self.train, self.valid):
-            content.update("".join(frames.frame_id).encode())
-            content.update(np.ascontiguousarray(frames.energy).tobytes())
-        if self.start_from is not None:
-            content.update(self.start_from.read_bytes())
-        rest = [self.settings.model_dump(), self.e0s, self.seed, self.name]
-        content.update(json.dumps(rest, sort_keys=True).encode())
-        return content.hexdigest()[:16]
-
-
-def train_mace(run: MaceRun, folder: Path) -> tuple[Path, EpochTable]:
+def fit(run: TrainingRun[MaceSettings], folder: Path) -> tuple[Path, EpochTable]:
     """Train one model.
 
     Parameters
     ----------
-    run : MaceRun
+    run : TrainingRun
+        Its settings are ``MaceSettings``; ``start_from`` is fine-tuned.
     folder : Path
         Working folder; if an earlier attempt was killed in it, its last checkpoint is taken up
         (and its trainer ended, should it still run).
@@ -115,14 +75,21 @@ def train_mace(run: MaceRun, folder: Path) -> tuple[Path, EpochTable]:
     return model, epochs
 
 
-def _arguments(run: MaceRun, folder: Path) -> list[str]:
+def starting_point(spec: PotentialSpec) -> tuple[Path, dict[str, float]]:
+    """Return the file of a MACE model, and its own E0s.
+
+    Fine-tuning keeps all elements of the model, and MACE would zero the E0s of those that the
+    training set lacks.
+    """
+    model = find_model(spec)
+    return model, model_e0s(model)
+
+
+def _arguments(run: TrainingRun[MaceSettings], folder: Path) -> list[str]:
     from ase.data import atomic_numbers
 
-    files = {"train": run.train, "valid": run.valid}
-    for kind, frames in files.items():
-        missing = [e for e in frames.elements if e not in run.e0s]
-        if missing:
-            raise TrainingError(f"e0s: no value for {missing} of the {kind} set of {run.name}")
+    run.check_e0s()
+    for kind, frames in {"train": run.train, "valid": run.valid}.items():
         frames.to_extxyz(folder / f"{kind}.xyz")
     e0s = {atomic_numbers[e]: v for e, v in run.e0s.items()}
     arguments = [
@@ -154,7 +121,7 @@ def _arguments(run: MaceRun, folder: Path) -> list[str]:
     return arguments
 
 
-def _fitting_settings(run: MaceRun) -> MaceSettings:
+def _fitting_settings(run: TrainingRun[MaceSettings]) -> MaceSettings:
     """Return the settings with no larger batches than there are training frames.
 
     MACE drops the last, incomplete batch of an epoch, and fails when that was the only one.

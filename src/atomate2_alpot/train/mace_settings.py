@@ -26,6 +26,7 @@ class MaceSettings(Settings):
     ``MaceSettings.mp_aloe()`` are the paper's.
     """
 
+    kind: Literal["mace"] = "mace"
     num_channels: int = Field(24, gt=0, description="Channels of the hidden features.")
     max_L: int = Field(0, ge=0, le=3, description="Order of the messages: 0 invariant.")  # noqa: N815
     r_max: float = Field(5.0, gt=0, description="Cutoff in Å.")
@@ -100,7 +101,7 @@ class MaceSettings(Settings):
         ValueError
             If ``extra`` holds an option that the installed MACE does not have.
         """
-        values = {k: v for k, v in self.model_dump().items() if k != "extra"}
+        values = self.model_dump(exclude={"kind", "extra"})
         known = _mace_options()
         for key in self.extra:
             if key not in known:

@@ -10,7 +10,6 @@ from typing import Literal
 from pydantic import Field
 
 from atomate2_alpot.potentials import Committee, load_predictor
-from atomate2_alpot.potentials.mace import find_model, model_e0s
 from atomate2_alpot.potentials.references import references_from_labels
 from atomate2_alpot.schemas import (
     Artifact,
@@ -22,10 +21,11 @@ from atomate2_alpot.schemas import (
     SplitTable,
     TrainingDoc,
 )
+from atomate2_alpot.train.calibrate import CalibrationSettings, calibrate
 from atomate2_alpot.train.e0 import resolve_e0s
-from atomate2_alpot.train.mace import MaceRun, train_mace
-from atomate2_alpot.train.mace_settings import MaceSettings
-from atomate2_alpot.train.splits import Fractions, assign_splits, split_frames
+from atomate2_alpot.train.run import TrainingRun, fitter_for
+from atomate2_alpot.train.settings import TrainerSettings
+from atomate2_alpot.train.splits import CALIBRATE, Fractions, assign_splits, split_frames
 from atomate2_alpot.uncertainty.errors import error_metrics
 
 logger = logging.getLogger(__name__)
@@ -40,13 +40,22 @@ class SplitDoc(Document):
     splits: SplitTable
 
 
+class SplitPlan(Document):
+    """How the dataset is dealt out."""
+
+    n_members: int
+    fractions: Fractions
+    held_out: float = Field(0.0, description="Fraction that no member sees.")
+    seed: int
+
+
 class MemberPlan(Document):
     """How one member is trained."""
 
     member: int
     iteration: int
     seed: int
-    settings: MaceSettings
+    settings: TrainerSettings
     e0s: dict[str, float] | None = Field(None, description="eV by symbol; None = from the data.")
     start_from: StartFrom = Field(
         None, description="Weights to fine-tune; previous = this member's of the iteration before."
@@ -54,19 +63,12 @@ class MemberPlan(Document):
     functional: str | None = None
 
 
-def split_dataset(
-    datasets: list[Frames],
-    n_members: int,
-    fractions: Fractions,
-    seed: int,
-    previous: SplitTable | None,
-) -> SplitDoc:
+def split_dataset(datasets: list[Frames], plan: SplitPlan, previous: SplitTable | None) -> SplitDoc:
     """Merge datasets (first of each ``frame_id``; labelled frames only) and split them."""
     frames = Frames.concat(datasets).unique()
     frames = frames[frames.is_labelled]
-    return SplitDoc(
-        frames=frames, splits=assign_splits(frames, n_members, fractions, seed, previous)
-    )
+    splits = assign_splits(frames, **dict(plan), previous=previous)
+    return SplitDoc(frames=frames, splits=splits)
 
 
 def train_member(
@@ -87,41 +89,41 @@ def train_member(
     Raises
     ------
     TrainingError
-        If MACE fails.
+        If the trainer fails.
     """
     begin = perf_counter()
     sets = split_frames(data.frames, data.splits, plan.member)
-    e0s, source = resolve_e0s(data.frames, plan.e0s)
     name, start = f"member-{plan.member}", _start_spec(plan, previous)
-    start_from = None if start is None else find_model(start)
-    if start is not None and start_from is not None:
-        kept = {e: v for e, v in model_e0s(start_from).items() if e not in e0s}
-        source += f"; {', '.join(kept)} of {start.label}" if kept else ""
-        e0s = {**e0s, **kept}  # the model keeps these elements, and MACE would zero their E0s
-    run = MaceRun(
+    kind = plan.settings.kind
+    fitter = fitter_for(kind)
+    start_from, own = (None, {}) if start is None else fitter.starting_point(start)
+    e0s, source = resolve_e0s(data.frames, plan.e0s)
+    if kept := {e: v for e, v in own.items() if e not in e0s}:  # elements that only the start knows
+        source += f"; {', '.join(kept)} of {start.label}"  # type: ignore[union-attr]
+    run = TrainingRun(
         train=sets["train"],
         valid=sets["valid"],
         settings=plan.settings,
-        e0s=e0s,
+        e0s={**e0s, **kept},
         seed=plan.seed,
         name=name,
         start_from=start_from,
     )
     logger.info("training %s of iteration %d on %d frames", name, plan.iteration, len(run.train))
-    model, epochs = train_mace(run, folder / f"{name}-{run.fingerprint()}")
+    model, epochs = fitter.fit(run, folder / f"{name}-{run.fingerprint()}")
     artifact = Artifact.from_file(model)
-    spec = PotentialSpec(backend="mace", artifact=artifact, functional=plan.functional)
+    spec = PotentialSpec(backend=kind, artifact=artifact, functional=plan.functional)
     test = sets["test"]
     metrics = error_metrics(test, load_predictor(spec).predict(test)) if len(test) else {}
     return MemberTrainingDoc(
         member=plan.member,
         seed=plan.seed,
-        trainer="mace",
+        trainer=kind,
         settings=plan.settings.model_dump(),
         n_train=len(run.train),
         n_valid=len(run.valid),
         n_test=len(test),
-        e0s=e0s,
+        e0s=run.e0s,
         e0_source=source,
         epochs=epochs,
         metrics=metrics,
@@ -132,16 +134,28 @@ def train_member(
 
 
 def collect_committee(
-    data: SplitDoc, members: list[MemberTrainingDoc], iteration: int
+    data: SplitDoc,
+    members: list[MemberTrainingDoc],
+    iteration: int,
+    calibration: CalibrationSettings | None,
 ) -> TrainingDoc:
-    """Join trained members into a committee, on the energy scale of the labels."""
+    """Join trained members into a committee, on the energy scale of the labels.
+
+    It is calibrated on the frames that no member has seen, if settings are given for that.
+    """
     references = references_from_labels(data.frames)
-    committee = Committee(
-        [m.spec for m in members], [references] * len(members), reference_source="labels"
+    committee = CommitteeDoc(
+        members=[m.spec for m in members],
+        references=[references] * len(members),
+        reference_source="labels",
     )
+    if calibration is not None:
+        unseen = split_frames(data.frames, data.splits, 0)[CALIBRATE]
+        fitted = calibrate(Committee.from_doc(committee), unseen, calibration)
+        committee = committee.model_copy(update={"calibrations": fitted})
     return TrainingDoc(
         iteration=iteration,
-        committee=CommitteeDoc.model_validate(committee.doc),
+        committee=committee,
         members=members,
         splits=data.splits,
     )
