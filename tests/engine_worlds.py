@@ -1,0 +1,104 @@
+"""FireWorks and jobflow-remote set up on a Mongo server, as users' config files set them up."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jobflow import JobStore
+
+from atomate2_alpot.campaign.engines import Engine, EngineSettings, make_engine
+from mongo_server import MongoServer
+
+PROJECT = "alpot-test"
+WORKER = "here"
+
+
+@dataclass
+class World:
+    """An engine with its files and databases."""
+
+    engine: Engine
+    settings: EngineSettings
+    server: MongoServer
+    database: str
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        return self.server.uri
+
+    def another(self) -> Engine:
+        """Return an engine as another process would have it."""
+        return make_engine(self.settings)
+
+
+def job_store(uri: str, database: str) -> dict[str, Any]:
+    """Return a job store as ``jobflow.yaml`` describes it, where `mongo_stores` reads."""
+    place = {"uri": uri, "database": database}
+    blobs = {"type": "GridFSURIStore", "collection_name": "blobs", "key": "blob_uuid", **place}
+    return {
+        "docs_store": {"type": "MongoURIStore", "collection_name": "outputs", **place},
+        "additional_stores": {"data": blobs},
+    }
+
+
+def fireworks_world(server: MongoServer, database: str, folder: Path, monkeypatch: Any) -> World:
+    """Set up a LaunchPad, and jobflow's settings as ``JOBFLOW_CONFIG_FILE`` would."""
+    import jobflow
+    from fireworks import LaunchPad
+
+    pad = folder / "my_launchpad.yaml"
+    description = {"host": server.uri, "name": f"{database}_fw", "uri_mode": True}
+    pad.write_text(yaml.safe_dump(description))
+    config = folder / "jobflow.yaml"
+    config.write_text(yaml.safe_dump({"JOB_STORE": job_store(server.uri, database)}))
+    monkeypatch.setenv("JOBFLOW_CONFIG_FILE", str(config))
+    store = JobStore.from_dict_spec(job_store(server.uri, database))
+    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", store)
+    monkeypatch.setattr(jobflow.SETTINGS, "CONFIG_FILE", str(config))
+    LaunchPad(strm_lvl="ERROR", **description).reset("", require_password=False)
+    settings = EngineSettings(name="fireworks", launchpad=pad)
+    return World(make_engine(settings), settings, server, database, folder)
+
+
+def remote_world(server: MongoServer, database: str, folder: Path, monkeypatch: Any) -> World:
+    """Set up a project with a local shell worker."""
+    import jobflow_remote
+    from jobflow_remote.config.manager import ConfigManager
+
+    queue = {"uri": server.uri, "database": f"{database}_jf", "collection_name": "jobs"}
+    here, tests = Path(__file__).parent, os.environ.get("PYTHONPATH", "")
+    paths = [here, here / "flows", here / "campaign", *([tests] if tests else [])]
+    worker = {
+        "type": "local",
+        "scheduler_type": "shell",
+        "work_dir": str(folder / "work"),
+        "pre_run": f"export OMP_NUM_THREADS=1 PYTHONPATH={os.pathsep.join(map(str, paths))}",
+        "timeout_execute": 60,
+    }
+    project = {
+        "name": PROJECT,
+        "workers": {WORKER: worker},
+        "queue": {"store": {"type": "MongoURIStore", **queue}},
+        "jobstore": job_store(server.uri, database),
+        "log_level": "warn",
+        "runner": {
+            f"delay_{what}": 0.2 for what in ("checkout", "check_run_status", "advance_status")
+        },
+    }
+    (folder / "projects").mkdir()
+    (folder / "projects" / f"{PROJECT}.yaml").write_text(yaml.safe_dump(project))
+    monkeypatch.setenv("JFREMOTE_PROJECTS_FOLDER", str(folder / "projects"))
+    monkeypatch.setenv("JFREMOTE_PROJECT", PROJECT)
+    monkeypatch.setattr(jobflow_remote.SETTINGS, "projects_folder", str(folder / "projects"))
+    monkeypatch.setattr(jobflow_remote.SETTINGS, "project", PROJECT)
+    ConfigManager().get_project().get_job_controller().reset()
+    settings = EngineSettings(name="jobflow-remote", project=PROJECT, worker=WORKER)
+    return World(make_engine(settings), settings, server, database, folder)
+
+
+WORLDS = {"fireworks": fireworks_world, "jobflow-remote": remote_world}
