@@ -116,5 +116,9 @@ def test_two_iterations_keep_splits_and_take_up_weights(job_store):
     assert before.members[0].spec.artifact.sha256 != before.members[1].spec.artifact.sha256
     assert set(after.committee.references[0]) == {"Al", "Ni"}
     member = after.members[0]
-    assert member.n_train + member.n_valid + member.n_test == 32
+    held_out = [key for key, name in now.items() if name == "calibrate"]
+    assert len(held_out) == 2 * 3  # a tenth, the same for both members
+    assert member.n_train + member.n_valid + member.n_test == 32 - 3
+    assert "stress" in after.committee.calibrations  # three energies are too few
+    assert "energy" not in after.committee.calibrations
     assert set(member.metrics) >= {"energy_mae", "forces_mae"}
