@@ -20,6 +20,11 @@ class AlpotSettings(BaseSettings):
         Path("~/.cache/atomate2-alpot"),
         description="Where model artifacts are unpacked, one folder per sha256.",
     )
+    CACHE_MAX_GB: float = Field(
+        20.0,
+        gt=0,
+        description="Size of CACHE_DIR above which the least recently used artifacts go.",
+    )
     DEVICE: str = Field(
         "auto", description="Torch device of predictors and training: auto, cpu, cuda, cuda:1, mps."
     )

@@ -20,7 +20,6 @@ from monty.json import MontyDecoder, MontyEncoder
 from atomate2_alpot.schemas import (
     BLOBS,
     Artifact,
-    ArtifactError,
     CommitteeDoc,
     EpochTable,
     Frames,
@@ -31,6 +30,7 @@ from atomate2_alpot.schemas import (
     ScoreTable,
     SplitTable,
 )
+from atomate2_alpot.schemas.blobs import BlobError
 
 
 @st.composite
@@ -235,7 +235,7 @@ def test_artifact_is_unpacked_once_verified_and_mended(tmp_path):
 
 def test_artifact_with_another_hash_is_refused():
     document = Artifact(b"weights", "model.bin").as_dict()
-    with pytest.raises(ArtifactError, match=r"'model.bin'.*corrupted or was replaced"):
+    with pytest.raises(BlobError, match=r"Artifact model.bin: .*corrupted or was replaced"):
         Artifact.from_dict({**document, "data": "YWJj"})
 
 

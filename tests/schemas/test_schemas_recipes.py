@@ -34,7 +34,7 @@ def test_processes_that_unpack_at_once_all_read_whole_weights(tmp_path):
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     seen = {p.communicate(timeout=120)[0].strip() for p in running}
     assert seen == {hashlib.sha256(b"w" * 3_000_000).hexdigest()}
-    (folder,) = tmp_path.iterdir()
+    (folder,) = (p for p in tmp_path.iterdir() if p.is_dir())
     assert [p.name for p in folder.iterdir()] == ["model.bin"]
 
 
@@ -97,3 +97,11 @@ def test_one_nan_of_one_member_takes_the_whole_frame_out(where):
     assert finite.offsets.tolist() == [0, 1, 3]
     np.testing.assert_array_equal(finite.forces, prediction.forces[:, [0, 4, 5]])
     np.testing.assert_allclose(finite.formation_energies, prediction.energies[:, kept] / [1, 2])
+
+
+def test_a_recipe_names_its_weights_by_hash_and_refuses_others():
+    spec = PotentialSpec(backend="mace", artifact=Artifact(b"ours", "m.model"))
+    assert spec.sha256 == hashlib.sha256(b"ours").hexdigest()
+    document = spec.model_dump()
+    with pytest.raises(ValidationError, match=r"'m.model'.*the document names.*were replaced"):
+        PotentialSpec(**{**document, "artifact": Artifact(b"theirs", "m.model")})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 
@@ -18,12 +19,12 @@ from monty.json import MontyDecoder, MontyEncoder
 from atomate2_alpot.schemas import (
     BLOBS,
     Artifact,
-    ArtifactError,
     CommitteeDoc,
     Frames,
     Labels,
     PotentialSpec,
 )
+from atomate2_alpot.schemas.blobs import BlobError
 from atomate2_alpot.schemas.columns import Columns
 
 NAN = float("nan")
@@ -157,12 +158,28 @@ def test_versions_of_one_name_do_not_meet(tmp_path):
     assert [p.read_bytes() for p in paths] == [b"one", b"two"]
 
 
-@pytest.mark.parametrize("field", ["data", "sha256"])
-def test_a_document_that_was_changed_is_refused(field):
-    document = Artifact(b"weights", "m.model").as_dict()
-    other = Artifact(b"others", "m.model").as_dict()
-    with pytest.raises(ArtifactError, match="corrupted or was replaced"):
-        Artifact.from_dict({**document, field: other[field]})
+@pytest.mark.parametrize("kind", BLOBS, ids=[b.__name__ for b in BLOBS])
+@pytest.mark.parametrize("what", ["bytes", "sha256", "text"])
+def test_a_blob_that_was_changed_is_named_and_refused(kind, what):
+    document = filled(kind).as_dict()
+    field = "data" if kind is Artifact else "parquet"
+    raw = bytearray(base64.b64decode(document[field]))
+    raw[len(raw) // 2] ^= 1
+    changed = {
+        "bytes": {field: base64.b64encode(raw).decode()},
+        "sha256": {"sha256": hashlib.sha256(b"").hexdigest()},
+        "text": {field: "no base64!"},
+    }[what]
+    with pytest.raises(BlobError, match=rf"{kind.__name__}.*: .*corrupted.*run the job"):
+        MontyDecoder().process_decoded({**document, **changed})
+
+
+@pytest.mark.parametrize("kind", BLOBS, ids=[b.__name__ for b in BLOBS])
+def test_a_reference_that_nobody_resolved_is_named(kind):
+    document = filled(kind).as_dict()
+    reference = {k: v for k, v in document.items() if k[0] == "@"} | {"blob_uuid": "b-1"}
+    with pytest.raises(BlobError, match=rf"{kind.__name__} b-1: .*load=True"):
+        MontyDecoder().process_decoded(reference)
 
 
 def test_unknown_keys_of_recipes_and_committees_are_refused():
@@ -178,6 +195,8 @@ def test_unknown_keys_of_recipes_and_committees_are_refused():
 
 
 def value_of(type_: pa.DataType):
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return [value_of(type_.value_type)] * 2
     return "x" if pa.types.is_string(type_) else 1
 
 

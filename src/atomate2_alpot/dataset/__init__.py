@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atomate2_alpot.dataset.blobs import BlobError, FileBlobStore
+from atomate2_alpot.dataset.blobs import FileBlobStore
 from atomate2_alpot.dataset.campaigns import iteration_documents
 from atomate2_alpot.dataset.export import EXPORTERS, dataset_card, export_frames
 from atomate2_alpot.dataset.gridfs import GridFSBlobStore
@@ -10,6 +10,7 @@ from atomate2_alpot.dataset.indexes import INDEXES, Index, IndexResult
 from atomate2_alpot.dataset.labels import label_documents, sync_labels, write_labels
 from atomate2_alpot.dataset.query import LabelStore
 from atomate2_alpot.dataset.stores import StoreError, Stores, embedded_stores, mongo_stores
+from atomate2_alpot.schemas.blobs import BlobError
 
 __all__ = [
     "EXPORTERS",

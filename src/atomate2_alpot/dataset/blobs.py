@@ -14,16 +14,13 @@ from maggma.core import Store
 from maggma.core.store import Sort
 from monty.json import jsanitize
 
+from atomate2_alpot.schemas.blobs import BlobError
 from atomate2_alpot.schemas.files import write_atomic
 
 KEY = "blob_uuid"
 
 OF_JOB = "of-job"
 """Subfolder whose folders, one per job, name the blobs of the job: jobflow deletes by job."""
-
-
-class BlobError(RuntimeError):
-    """A blob is missing or cannot be read."""
 
 
 class FileBlobStore(Store):

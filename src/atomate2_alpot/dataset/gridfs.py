@@ -12,7 +12,8 @@ from maggma.core.store import Sort
 from maggma.stores.gridfs import GridFSStore
 from monty.json import jsanitize
 
-from atomate2_alpot.dataset.blobs import KEY, BlobError, asked_for
+from atomate2_alpot.dataset.blobs import KEY, asked_for
+from atomate2_alpot.schemas.blobs import BlobError
 
 OF_JOB: tuple[str, ...] = ("job_uuid", "job_index")
 """Fields of a blob beside its name that it can be found and removed by."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from monty.json import MSONable
 from numpy.typing import ArrayLike, NDArray
+
+from atomate2_alpot.schemas.blobs import decode_blob, encode_blob
 
 
 class Columns(MSONable):
@@ -170,15 +171,15 @@ class Columns(MSONable):
         return cls(pq.read_table(io.BytesIO(source) if isinstance(source, bytes) else str(source)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the MSONable document: the number of rows and the Parquet bytes."""
+        """Return the MSONable document: the number of rows, the Parquet bytes, their hash."""
         return {
             "@module": type(self).__module__,
             "@class": type(self).__name__,
             "n_rows": len(self),
-            "parquet": base64.b64encode(self.to_parquet()).decode("ascii"),
+            **encode_blob("parquet", self.to_parquet()),
         }
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`as_dict`."""
-        return cls.from_parquet(base64.b64decode(d["parquet"]))
+        """Rebuild from :meth:`as_dict`; ``BlobError`` if the bytes are not those of its hash."""
+        return cls.from_parquet(decode_blob("parquet", d, cls.__name__))

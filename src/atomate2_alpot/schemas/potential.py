@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import weakref
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,11 +11,13 @@ from monty.json import MSONable
 from pydantic import ConfigDict, Field, model_validator
 
 from atomate2_alpot.schemas.base import Document
-from atomate2_alpot.schemas.files import write_atomic
+from atomate2_alpot.schemas.blobs import decode_blob, encode_blob
+from atomate2_alpot.schemas.cache import FileCache
+from atomate2_alpot.settings import SETTINGS
 
 
 class ArtifactError(RuntimeError):
-    """An artifact is not what its document says, or would be written outside the cache."""
+    """An artifact that would be written outside the cache."""
 
 
 class Artifact(MSONable):
@@ -27,28 +29,19 @@ class Artifact(MSONable):
         The content.
     filename : str
         Name the file gets when it is unpacked.
-    sha256 : str, optional
-        Expected hash; computed when left out.
 
     Raises
     ------
     ArtifactError
-        If ``data`` does not have the stated hash, or ``filename`` is a path: documents come from
-        stores that others write to.
+        If ``filename`` is a path: documents come from stores that others write to.
     """
 
-    def __init__(self, data: bytes, filename: str, sha256: str | None = None) -> None:
+    def __init__(self, data: bytes, filename: str) -> None:
         if Path(filename).name != filename or filename in ("", ".."):
             raise ArtifactError(f"artifact {filename!r}: the name must be a bare file name")
-        digest = hashlib.sha256(data).hexdigest()
-        if sha256 is not None and digest != sha256:
-            raise ArtifactError(
-                f"artifact {filename!r}: sha256 is {digest}, the document says {sha256}; the blob "
-                "is corrupted or was replaced. Restore it or rerun the job that made it"
-            )
         self.data = data
         self.filename = filename
-        self.sha256 = digest
+        self.sha256 = hashlib.sha256(data).hexdigest()
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -59,14 +52,18 @@ class Artifact(MSONable):
     def unpack(self, cache_dir: Path) -> Path:
         """Write the file to ``cache_dir/<sha256>/<filename>`` unless it is there, verified.
 
-        Safe when several processes unpack the same artifact at once.
+        Safe when several processes do so at once. Above ``SETTINGS.CACHE_MAX_GB`` the least
+        recently used files go; this one stays for as long as this object lives.
+
+        Raises
+        ------
+        CacheError
+            If the folder cannot be written or locked.
         """
-        path = cache_dir.expanduser() / self.sha256 / self.filename
-        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256:
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, self.data)
-        return path
+        cache = FileCache(cache_dir, int(SETTINGS.CACHE_MAX_GB * 1e9))
+        lease = cache.lease(self.sha256, self.filename, self.data)
+        weakref.finalize(self, lease.release)
+        return lease.path
 
     def as_dict(self) -> dict[str, Any]:
         """Return the MSONable document."""
@@ -74,15 +71,14 @@ class Artifact(MSONable):
             "@module": type(self).__module__,
             "@class": type(self).__name__,
             "filename": self.filename,
-            "sha256": self.sha256,
             "n_bytes": len(self.data),
-            "data": base64.b64encode(self.data).decode("ascii"),
+            **encode_blob("data", self.data),
         }
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Self:
-        """Rebuild, verifying the hash."""
-        return cls(base64.b64decode(d["data"]), d["filename"], d["sha256"])
+        """Rebuild; ``BlobError`` if the bytes are not those of the hash in the document."""
+        return cls(decode_blob("data", d, cls.__name__), d["filename"])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Artifact) and self.sha256 == other.sha256
@@ -107,12 +103,30 @@ class PotentialSpec(Document):
         None, description="A released model's name, or the path of a model file on this machine."
     )
     artifact: Artifact | None = Field(None, description="Weights that travel with the document.")
+    sha256: str | None = Field(
+        None, description="Of the artifact, which lies elsewhere: these weights and no others."
+    )
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Options of the backend; unknown ones are errors."
     )
     functional: str | None = Field(
         None, description="Reference method the potential was trained on, for example 'r2SCAN'."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_are_those_named(cls, given: Any) -> Any:
+        """Note the hash of new weights; refuse weights that are not those of the document."""
+        artifact = given.get("artifact") if isinstance(given, dict) else None
+        if not isinstance(artifact, Artifact):
+            return given
+        named = given.get("sha256")
+        if named not in (None, artifact.sha256):
+            raise ValueError(
+                f"artifact {artifact.filename!r}: sha256 is {artifact.sha256}, the document names "
+                f"{named}; the weights were replaced. Restore them or train again"
+            )
+        return {**given, "sha256": artifact.sha256}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
