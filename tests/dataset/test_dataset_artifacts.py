@@ -1,0 +1,183 @@
+"""What is too large for a document, without a shared disk: GridFS, files, other workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import bson
+import numpy as np
+import pytest
+from jobflow import JobStore, job, run_locally
+from maggma.stores import MontyStore
+from monty.json import MontyDecoder, MontyEncoder
+
+from atomate2_alpot.dataset import BlobError, FileBlobStore, mongo_stores
+from atomate2_alpot.schemas import BLOBS, CalculationTable, Frames, LabelBatchDoc, Labels
+
+WORKER = Path(__file__).parent / "blob_worker.py"
+MB = 2**20
+
+
+@pytest.fixture
+def stores(shared_mongo):
+    found = mongo_stores(shared_mongo.uri, f"db-{uuid4().hex[:12]}")
+    found.connect()
+    yield found
+    found.close()
+
+
+def many(n: int) -> Frames:
+    """Labels of noise, which nothing compresses."""
+    rng, n_atoms = np.random.default_rng(0), 16
+    return Frames.from_arrays(
+        rng.choice([13, 28], n * n_atoms),
+        rng.normal(size=(n * n_atoms, 3)),
+        np.repeat(np.eye(3)[None] * 4, n, axis=0) + rng.normal(size=(n, 3, 3)) * 0.01,
+        [n_atoms] * n,
+        labels=Labels(rng.normal(size=n), rng.normal(size=(n * n_atoms, 3)), np.zeros((n, 3, 3))),
+    )
+
+
+@job(data=BLOBS)
+def label(n: int):
+    frames = many(n)
+    table = CalculationTable.from_columns(frame_id=frames.frame_id)
+    return LabelBatchDoc(
+        n_requested=n,
+        n_labelled=n,
+        functional="r2SCAN",
+        iteration=1,
+        frames=frames,
+        failures=[],
+        calculations=table,
+    )
+
+
+@job
+def energy_of(frames: Frames):
+    return float(frames.energy.sum())
+
+
+def test_an_iteration_of_20_000_frames_fits_however_large_its_labels_are(stores):
+    made = label(20_000)
+    read = energy_of(made.output.frames)
+    done = run_locally([made, read], store=stores.jobs, log=False, raise_immediately=True)
+    assert done[read.uuid][1].output == pytest.approx(many(20_000).energy.sum())
+    collections = stores.collections()
+    lengths = [file["length"] for file in collections["blobs.files"].find()]
+    assert max(lengths) > 16 * MB
+    sizes = [len(bson.encode(document)) for document in collections["outputs"].find()]
+    assert max(sizes) < 10_000
+    chunks = collections["blobs.files"].database["blobs.chunks"]
+    assert max(len(bson.encode(c)) for c in chunks.find().limit(5)) < MB
+
+
+# --- blobs that are missing or corrupted -------------------------------------------------
+
+
+def blob_of(stores, uuid: str) -> str:
+    return stores.jobs.query_one({"uuid": uuid}, load=False)["output"]["frames"]["blob_uuid"]
+
+
+@pytest.fixture
+def labelled(stores):
+    made = label(50)
+    run_locally(made, store=stores.jobs, log=False, raise_immediately=True)
+    return made
+
+
+def damage_missing(files, chunks, found):
+    files.delete_one({"_id": found["_id"]})
+
+
+def damage_chunk_lost(files, chunks, found):
+    chunks.delete_many({"files_id": found["_id"]})
+
+
+def damage_bytes(files, chunks, found):
+    chunk = chunks.find_one({"files_id": found["_id"]})
+    data = bytearray(chunk["data"])
+    data[len(data) // 2] ^= 1
+    chunks.update_one({"_id": chunk["_id"]}, {"$set": {"data": bson.Binary(bytes(data))}})
+
+
+def damage_cut(files, chunks, found):
+    chunk = chunks.find_one({"files_id": found["_id"]})
+    cut = bson.Binary(bytes(chunk["data"])[:-10])
+    chunks.update_one({"_id": chunk["_id"]}, {"$set": {"data": cut}})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (damage_missing, "is missing"),
+        (damage_chunk_lost, "is corrupted"),
+        (damage_bytes, "is corrupted .*sha256"),
+        (damage_cut, "is corrupted"),
+    ],
+)
+def test_a_blob_that_cannot_be_read_is_named_and_stops_who_needs_it(
+    stores, labelled, damage, words
+):
+    uuid = blob_of(stores, labelled.uuid)
+    files = stores.collections()["blobs.files"]
+    found = files.find_one({"metadata.blob_uuid": uuid})
+    damage(files, files.database["blobs.chunks"], found)
+    with pytest.raises(BlobError, match=rf"blob {uuid} .*{words}.*run") as caught:
+        energy_of(labelled.output.frames).run(stores.jobs)
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_blobs_of_a_job_go_with_it_and_one_written_again_is_there_once(stores, labelled):
+    files = stores.collections()["blobs.files"]
+    before = files.count_documents({})
+    blobs = stores.jobs.additional_stores["data"]
+    blobs.update({"blob_uuid": "b", "data": 1})
+    blobs.update({"blob_uuid": "b", "data": 2})
+    assert blobs.query_one({"blob_uuid": "b"}, ["data"]) == {"data": 2}
+    assert files.count_documents({}) == before + 1
+    stores.jobs.remove_docs({"uuid": labelled.uuid})
+    assert [f["metadata"]["blob_uuid"] for f in files.find()] == ["b"]
+    assert blobs.query_one({}) == {"blob_uuid": "b", "data": 2}
+
+
+# --- workers -----------------------------------------------------------------------------
+
+
+def files_store(folder: Path) -> JobStore:
+    docs = MontyStore("outputs", database_path=str(folder), database_name="alpot")
+    return JobStore(docs, additional_stores={"data": FileBlobStore(str(folder / "blobs"))})
+
+
+@pytest.mark.parametrize("kind", ["gridfs", "files"])
+def test_a_worker_elsewhere_has_the_weights_when_the_first_one_is_gone(kind, tmp_path, stores):
+    (tmp_path / "store").mkdir()
+    store = stores.jobs if kind == "gridfs" else files_store(tmp_path / "store")
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, what, uuid in zip(folders, ("train", "use"), ("made", "used"), strict=True):
+        (folder / "work").mkdir(parents=True)
+        settings = {
+            "ALPOT_CACHE_DIR": str(folder / "cache"),
+            "STORES": json.dumps(store, cls=MontyEncoder),
+        }
+        subprocess.run(
+            [sys.executable, str(WORKER), what, uuid],
+            cwd=folder / "work",
+            env={**os.environ, **settings},
+            check=True,
+            timeout=300,
+        )
+        if what == "train":
+            shutil.rmtree(folder)
+    store.connect()
+    told = MontyDecoder().process_decoded(store.get_output("used", load=True))
+    assert told["weights"] == "weights" * 1000
+    assert Path(told["path"]).is_relative_to(folders[1] / "cache")
+    assert told["in"] == str(folders[1] / "work")
+    assert not folders[0].exists()
