@@ -142,8 +142,8 @@ def test_the_verdict_on_members_does_not_depend_on_the_chunks(space, job_store, 
 def test_frames_that_cannot_be_described_are_left_out_and_counted(
     frames, sound, monkeypatch, sampler, caplog
 ):
-    def describe(some, descriptor, spec):
-        features = original(some, descriptor, spec)
+    def describe(some, descriptor, spec, known):
+        features = original(some, descriptor, spec, known)
         for s, frame_id in enumerate(some.frame_id):
             if frame_id in hidden:
                 features[s, s % 3] = (np.nan, np.inf)[s % 2]
@@ -167,7 +167,7 @@ def test_frames_that_cannot_be_described_are_left_out_and_counted(
 
 
 def test_a_descriptor_that_describes_nothing_is_named(frames, monkeypatch):
-    def nothing(some, descriptor, spec):
+    def nothing(some, descriptor, spec, known):
         return np.full((len(some), 4), np.nan)
 
     monkeypatch.setattr(samplers, "describe", nothing)

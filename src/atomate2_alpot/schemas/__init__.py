@@ -29,6 +29,7 @@ from atomate2_alpot.schemas.potential import (
 from atomate2_alpot.schemas.prediction import CommitteePrediction, Prediction
 from atomate2_alpot.schemas.source import CandidateSource, Shard
 from atomate2_alpot.schemas.tables import (
+    ActiveSetTable,
     CalculationTable,
     EpochTable,
     MapTable,
@@ -38,6 +39,7 @@ from atomate2_alpot.schemas.tables import (
 )
 
 BLOBS: list[type] = [
+    ActiveSetTable,
     Frames,
     Artifact,
     ScoreTable,
@@ -51,6 +53,7 @@ BLOBS: list[type] = [
 
 __all__ = [
     "BLOBS",
+    "ActiveSetTable",
     "Artifact",
     "ArtifactError",
     "AssessmentDoc",

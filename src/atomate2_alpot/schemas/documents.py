@@ -47,9 +47,15 @@ class SelectionDoc(Document):
     n_passed: int = Field(description="Candidates above a threshold and not rejected.")
     n_selected: int
     verdicts: dict[str, int] = Field(description="Candidates per verdict (see ScoreTable).")
-    thresholds: dict[str, float] = Field(description="Base thresholds by criterion, our units.")
+    thresholds: dict[str, float] = Field(
+        description="Base thresholds, our units, of what was compared: energy, forces, stress "
+        "(disagreement); energy_sigma, … (estimated error); grade."
+    )
     spread_quantiles: dict[str, dict[str, float]] = Field(
-        description="Quantiles q05 … q99, max of each criterion over the screened candidates."
+        description="Quantiles q05 … q99, max of each over the screened candidates."
+    )
+    criterion: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of the criterion that was used, and counts."
     )
     sampler: dict[str, Any] = Field(description="Settings and cluster counts of the sampler.")
     seed: int
@@ -224,6 +230,11 @@ class AssessmentDoc(Document):
     spread_correlation: dict[str, float] = Field(
         description="Spearman correlation of spread and error, by quantity."
     )
+    calibration: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="Of each calibrated property: standard deviation of error / spread "
+        "(z_std_spread) and of error / calibrated σ (z_std), 1 where σ is right; n_points.",
+    )
     parity: ParityTable
     seconds: float
 
@@ -248,6 +259,9 @@ class IterationDoc(Document):
     metrics: dict[str, float] = Field(description="On the fixed test set (units.METRICS).")
     member_metrics: list[dict[str, float]]
     spread_correlation: dict[str, float]
+    calibration: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="As in AssessmentDoc."
+    )
     committee: list[str] = Field(description="Labels of the committee that screened.")
     trained: list[str] = Field(description="Labels of the committee that was trained.")
     seeds: dict[str, int]

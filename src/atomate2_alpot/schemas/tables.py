@@ -12,10 +12,13 @@ from atomate2_alpot.schemas.columns import Columns
 class ScoreTable(Columns):
     """What screening found for each candidate (one row each).
 
-    ``verdict`` is ``selected`` (some criterion above its threshold), ``agreed`` (none is), or
-    the name of the filter that rejected the candidate: ``formation_energy``, ``max_force``,
-    ``mean_stress``, ``not_finite``. Energies eV/atom, forces eV/Å, stress eV/Å³;
-    ``threshold_factor`` multiplies the three thresholds for this candidate.
+    ``verdict`` is ``selected`` (the criterion is met), ``agreed`` or ``interpolates`` (it is not),
+    ``not_described`` (the descriptor of a grade gave NaN), or the name of the limit that rejected
+    the candidate: ``formation_energy``, ``max_force``, ``mean_stress``, ``max_grade``,
+    ``not_finite``. Energies eV/atom, forces eV/Å, stress eV/Å³; ``threshold_factor`` multiplies
+    the thresholds for this candidate. ``score`` is the largest ratio of what the criterion
+    compares to its threshold: selected above 1. Only a calibrated criterion fills ``*_sigma``
+    (estimated errors), and only one of extrapolation ``grade`` (infinite for an unseen element).
     """
 
     SCHEMA: ClassVar[pa.Schema] = pa.schema(
@@ -26,11 +29,28 @@ class ScoreTable(Columns):
             pa.field("energy_spread", pa.float32()),
             pa.field("forces_spread", pa.float32()),
             pa.field("stress_spread", pa.float32()),
+            pa.field("energy_sigma", pa.float32()),
+            pa.field("forces_sigma", pa.float32()),
+            pa.field("stress_sigma", pa.float32()),
+            pa.field("grade", pa.float32()),
+            pa.field("score", pa.float32()),
             pa.field("formation_energy", pa.float32()),
             pa.field("max_force", pa.float32()),
             pa.field("mean_stress", pa.float32()),
             pa.field("threshold_factor", pa.float32()),
             pa.field("verdict", pa.string()),
+        ]
+    )
+
+
+class ActiveSetTable(Columns):
+    """Members of active sets: one row of features each, by element (or ``frame``) and cluster."""
+
+    SCHEMA: ClassVar[pa.Schema] = pa.schema(
+        [
+            pa.field("group", pa.string()),
+            pa.field("cluster", pa.int32()),
+            pa.field("features", pa.list_(pa.float64())),
         ]
     )
 

@@ -1,16 +1,25 @@
-"""Stage 2, select: query by committee, then a diverse subset of what it finds."""
+"""Stage 2, select: what passes a criterion, then a sample of it."""
 
 from __future__ import annotations
 
+from atomate2_alpot.select.compose import SAMPLERS, AnySampler, ChainSampler, SplitSampler
 from atomate2_alpot.select.criteria import QueryByCommittee
 from atomate2_alpot.select.direct import DirectSample, direct_sample
-from atomate2_alpot.select.samplers import SAMPLERS, DirectSampler, RandomSampler
+from atomate2_alpot.select.known import Known
+from atomate2_alpot.select.samplers import DirectSampler, RandomSampler, TopSampler
+from atomate2_alpot.select.sequential import SequentialSampler
 
 __all__ = [
     "SAMPLERS",
+    "AnySampler",
+    "ChainSampler",
     "DirectSample",
     "DirectSampler",
+    "Known",
     "QueryByCommittee",
     "RandomSampler",
+    "SequentialSampler",
+    "SplitSampler",
+    "TopSampler",
     "direct_sample",
 ]

@@ -1,17 +1,24 @@
-"""Feature vectors of frames for DIRECT: a potential's own, or a cheap one without a model."""
+"""Feature vectors of frames or atoms: a potential's own, or cheap ones without a model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
-from functools import cache
+from typing import Literal, Self
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import covalent_radii
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from atomate2_alpot.potentials import FeaturePredictor, load_predictor
-from atomate2_alpot.schemas import Frames, PotentialSpec
+from atomate2_alpot.potentials import AtomFeaturePredictor, FeaturePredictor, load_predictor
+from atomate2_alpot.schemas import Frames, PotentialSpec, Settings
+from atomate2_alpot.select.known import Known
+from atomate2_alpot.select.moments import local_moments
+from atomate2_alpot.select.properties import element_properties
+
+Per = Literal["atom", "frame"]
+Describer = Callable[[Frames], NDArray[np.float64]]
 
 CUTOFF: float = 5.0
 """Å, of the radial part."""
@@ -69,72 +76,100 @@ def composition_rdf(frames: Frames) -> NDArray[np.float64]:
     return np.array(rows).reshape(len(frames), -1)
 
 
-@cache
-def element_properties() -> NDArray[np.float64]:
-    """Return number, group, period, electronegativity, covalent radius by Z, shape (119, 5).
-
-    Electronegativities that are not defined (some noble gases) are set to zero.
-    """
-    import warnings
-
-    from pymatgen.core import Element
-
-    table = np.zeros((119, 5))
-    for z in range(1, 119):
-        element = Element(chemical_symbols[z])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            electronegativity = np.nan_to_num(element.X)
-        table[z] = z, element.group, element.row, electronegativity, covalent_radii[z]
-    return table
-
-
-def model_features(frames: Frames, spec: PotentialSpec) -> NDArray[np.float64]:
-    """Describe frames by the learned features of a potential, shape (S, D).
-
-    Raises
-    ------
-    ValueError
-        If the backend has no features.
-    """
-    predictor = load_predictor(spec)
-    if not isinstance(predictor, FeaturePredictor):
-        raise ValueError(
-            f"sampler.spec: backend {spec.backend!r} has no features; use chgnet, mace or matgl, "
-            "or descriptor: composition_rdf"
-        )
-    return predictor.features(frames)
-
-
-def _of_model(frames: Frames, spec: PotentialSpec | None) -> NDArray[np.float64]:
-    if spec is None:
-        raise ValueError("sampler.spec is not set: descriptor 'model' needs a PotentialSpec")
-    return model_features(frames, spec)
-
-
-def _plain(frames: Frames, spec: PotentialSpec | None) -> NDArray[np.float64]:
-    if spec is not None:
-        raise ValueError("sampler.spec is set, but descriptor 'composition_rdf' uses no model")
-    return composition_rdf(frames)
-
-
-DESCRIPTORS: dict[str, Callable[[Frames, PotentialSpec | None], NDArray[np.float64]]] = {
-    "composition_rdf": _plain,
-    "model": _of_model,
+PLAIN: dict[Per, dict[str, Describer]] = {
+    "atom": {"local_moments": local_moments},
+    "frame": {"composition_rdf": composition_rdf},
 }
-"""Name in a config file -> function."""
+"""What is described -> name in a config file -> function that needs no model."""
+
+OF_MODELS: dict[str, str] = {
+    "model": "features of `spec`",
+    "committee": "features of the first member of the committee that screens",
+}
+"""Name in a config file -> whose features."""
 
 
-def describe(frames: Frames, descriptor: str, spec: PotentialSpec | None) -> NDArray[np.float64]:
-    """Compute a registered descriptor.
+class Described(Settings):
+    """Settings of whatever looks at candidates through features of their atoms."""
+
+    per: Per = Field(
+        "atom", description="atom: one row per environment, a set per element; frame: one per cell."
+    )
+    descriptor: str = Field(
+        "local_moments",
+        description="local_moments (atoms, no model), composition_rdf (frames, no model), model "
+        "(features of `spec`), or committee (those of the first member that screens).",
+    )
+    spec: PotentialSpec | None = Field(None, description="Potential whose features `model` takes.")
+
+    @model_validator(mode="after")
+    def _descriptor_fits(self) -> Self:
+        check_descriptor(self.per, self.descriptor, self.spec)
+        return self
+
+
+def check_descriptor(per: Per, descriptor: str, spec: PotentialSpec | None) -> None:
+    """Raise ``ValueError`` if there is no such descriptor, or it lacks its potential.
+
+    Parameters
+    ----------
+    per : {"atom", "frame"}
+    descriptor : str
+    spec : PotentialSpec, optional
+    """
+    known = [*PLAIN[per], *OF_MODELS]
+    if descriptor not in known:
+        near = get_close_matches(descriptor, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"descriptor {descriptor!r} of a {per}{hint} (choose from {known})")
+    if (descriptor == "model") != (spec is not None):
+        raise ValueError(
+            f"descriptor {descriptor!r}, but spec is {spec and spec.label!r}: descriptor `model` "
+            "needs `spec`, the potential whose features it is, and no other uses one"
+        )
+
+
+def make_describer(
+    per: Per, descriptor: str, spec: PotentialSpec | None, known: Known | None = None
+) -> Describer:
+    """Return the function that computes a registered descriptor; its model is loaded once.
+
+    Parameters
+    ----------
+    per : {"atom", "frame"}
+    descriptor : str
+        A name of :data:`PLAIN` or :data:`OF_MODELS`.
+    spec : PotentialSpec, optional
+        For descriptor ``model``.
+    known : Known, optional
+        For descriptor ``committee``.
 
     Raises
     ------
     ValueError
-        If there is no such descriptor, naming the nearest.
+        If there is no such descriptor, or the potential has no such features.
     """
-    if descriptor not in DESCRIPTORS:
-        near = get_close_matches(descriptor, DESCRIPTORS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"descriptor {descriptor!r}{hint} (known: {sorted(DESCRIPTORS)})")
-    return DESCRIPTORS[descriptor](frames, spec)
+    check_descriptor(per, descriptor, spec)
+    if descriptor in PLAIN[per]:
+        return PLAIN[per][descriptor]
+    if descriptor == "committee":
+        if known is None or known.committee is None:
+            raise ValueError("descriptor `committee`: there is no committee here; give `model`")
+        spec = known.committee.members[0]
+    assert spec is not None  # by check_descriptor
+    predictor = load_predictor(spec)
+    if per == "atom" and isinstance(predictor, AtomFeaturePredictor):
+        return predictor.atom_features
+    if per == "frame" and isinstance(predictor, FeaturePredictor):
+        return predictor.features
+    raise ValueError(
+        f"descriptor {descriptor!r}: backend {spec.backend!r} ({spec.label}) has no features of "
+        f"{per}s; take another potential, or descriptor {next(iter(PLAIN[per]))!r}"
+    )
+
+
+def describe(
+    frames: Frames, descriptor: str, spec: PotentialSpec | None, known: Known | None = None
+) -> NDArray[np.float64]:
+    """Describe frames, shape (S, D); see :func:`make_describer`."""
+    return make_describer("frame", descriptor, spec, known)(frames)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from atomate2_alpot.schemas import Frames, PotentialSpec, Settings
-from atomate2_alpot.select.descriptors import DESCRIPTORS, describe
+from atomate2_alpot.select.descriptors import check_descriptor, describe
 from atomate2_alpot.select.direct import direct_sample, principal_components
+from atomate2_alpot.select.known import Known
 
 logger = logging.getLogger(__name__)
+
+NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,25 @@ class Sample:
     indices: NDArray[np.int64]
     coordinates: NDArray[np.float64]
     labels: NDArray[np.int64]
-    info: dict[str, Any]
+    info: dict[str, Any] = field(default_factory=dict)
 
 
 class Sampler(Protocol):
     """The contract: at most ``budget`` frames, the same for any order of the same frames."""
 
-    def sample(self, frames: Frames, budget: int, seed: int) -> Sample:
+    @property
+    def needs_training(self) -> bool:
+        """Whether it measures from labelled frames."""
+        ...
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether it ranks by what the criterion found."""
+        ...
+
+    def sample(
+        self, frames: Frames, budget: int, seed: int, known: Known = NOTHING_KNOWN
+    ) -> Sample:
         """Choose frames."""
         ...
 
@@ -50,9 +65,13 @@ class Sampler(Protocol):
 class DirectSampler(Settings):
     """DIRECT sampling of a budget (see :func:`direct_sample`)."""
 
+    needs_training: ClassVar[bool] = False
+    needs_scores: ClassVar[bool] = False
     kind: Literal["direct"] = "direct"
     descriptor: str = Field(
-        "composition_rdf", description="composition_rdf (no model), or model (features of `spec`)."
+        "composition_rdf",
+        description="composition_rdf (no model), model (features of `spec`), or committee (those "
+        "of the first member that screens).",
     )
     spec: PotentialSpec | None = Field(
         None, description="Potential whose features describe frames; MP-ALOE uses M3GNet's."
@@ -65,14 +84,14 @@ class DirectSampler(Settings):
         "clusters as the budget allows, each giving in turn.",
     )
 
-    @field_validator("descriptor")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in DESCRIPTORS:
-            raise ValueError(f"descriptor {name!r}: choose from {sorted(DESCRIPTORS)}")
-        return name
+    @model_validator(mode="after")
+    def _descriptor_fits(self) -> Self:
+        check_descriptor("frame", self.descriptor, self.spec)
+        return self
 
-    def sample(self, frames: Frames, budget: int, seed: int) -> Sample:
+    def sample(
+        self, frames: Frames, budget: int, seed: int, known: Known = NOTHING_KNOWN
+    ) -> Sample:
         """Choose frames; those that cannot be described are left out and counted.
 
         Raises
@@ -80,7 +99,7 @@ class DirectSampler(Settings):
         ValueError
             If no frame can be described.
         """
-        features, rows = _described(frames, self.descriptor, self.spec)
+        features, rows = _described(frames, self.descriptor, self.spec, known)
         result = direct_sample(
             features,
             k_per_cluster=self.k_per_cluster or 1,
@@ -108,25 +127,80 @@ class DirectSampler(Settings):
 
 
 class RandomSampler(Settings):
-    """Uniformly random frames: the baseline."""
+    """Uniformly random frames: the baseline, and TrainsPot's choice above a threshold."""
 
+    needs_training: ClassVar[bool] = False
+    needs_scores: ClassVar[bool] = False
     kind: Literal["random"] = "random"
 
-    def sample(self, frames: Frames, budget: int, seed: int) -> Sample:
+    def sample(
+        self,
+        frames: Frames,
+        budget: int,
+        seed: int,
+        known: Known = NOTHING_KNOWN,  # noqa: ARG002
+    ) -> Sample:
         """Choose frames."""
         order = np.argsort(np.array(frames.frame_id))
         n = min(budget, len(frames))
         indices = np.sort(np.random.default_rng(seed).choice(order, n, replace=False))
-        features, rows = _described(frames, "composition_rdf", None)
-        coordinates = _spread_out(principal_components(features)[:, :2], rows, len(frames))
-        return Sample(indices, coordinates, np.full(len(frames), -1), self.model_dump(mode="json"))
+        return mapped(frames, indices, self.model_dump(mode="json"))
+
+
+class TopSampler(Settings):
+    """The frames farthest above the criterion's threshold: the worst, however alike they are."""
+
+    needs_training: ClassVar[bool] = False
+    needs_scores: ClassVar[bool] = True
+    kind: Literal["top_n"] = "top_n"
+
+    def sample(
+        self, frames: Frames, budget: int, seed: int, known: Known = NOTHING_KNOWN
+    ) -> Sample:
+        """Choose frames; equal scores are ordered at random.
+
+        Raises
+        ------
+        ValueError
+            If a frame has no score.
+        """
+        scores = np.array([known.scores.get(i, np.nan) for i in frames.frame_id], dtype=float)
+        if np.isnan(scores).any():
+            raise ValueError(
+                f"sampler top_n: {np.isnan(scores).sum()} of {len(frames)} frames have no score; "
+                "choose a criterion that compares something with a threshold"
+            )
+        order = shuffled(frames, seed)
+        best = order[np.argsort(-scores[order], kind="stable")[:budget]]
+        lowest = float(scores[best].min()) if len(best) else None
+        info = {
+            **self.model_dump(mode="json"),
+            "lowest_score": lowest if lowest is not None and np.isfinite(lowest) else None,
+        }
+        return mapped(frames, np.sort(best), info)
+
+
+def shuffled(frames: Frames, seed: int) -> NDArray[np.int64]:
+    """Return a random order of frames, the same whatever order they come in, shape (S,)."""
+    order = np.argsort(np.array(frames.frame_id, dtype=str))
+    return np.random.default_rng(seed).permutation(order)
+
+
+def mapped(frames: Frames, indices: NDArray[np.int64], info: dict[str, Any]) -> Sample:
+    """Return a sample with a map of composition and radial distribution for the report."""
+    features, rows = _described(frames, "composition_rdf", None, NOTHING_KNOWN)
+    coordinates = np.zeros((0, 2))
+    if len(rows):
+        coordinates = principal_components(features)[:, :2]
+    coordinates = _spread_out(coordinates, rows, len(frames))
+    return Sample(indices, coordinates, np.full(len(frames), -1), info)
 
 
 def _described(
-    frames: Frames, descriptor: str, spec: PotentialSpec | None
+    frames: Frames, descriptor: str, spec: PotentialSpec | None, known: Known
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the features of the frames that can be described, and which these are."""
-    features = describe(frames, descriptor, spec)
+    features = describe(frames, descriptor, spec, known)
     rows = np.flatnonzero(np.isfinite(features).all(axis=1)) if features.size else np.arange(0)
     name = descriptor if spec is None else f"{descriptor} ({spec.label})"
     if len(frames) and not len(rows):
@@ -152,10 +226,3 @@ def _spread_out(
     out = np.full((n, 2), np.nan)
     out[rows] = coordinates
     return out
-
-
-SAMPLERS: dict[str, type[DirectSampler] | type[RandomSampler]] = {
-    "direct": DirectSampler,
-    "random": RandomSampler,
-}
-"""``kind`` in a config file -> class."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from atomate2_alpot.uncertainty.extrapolation import ActiveSet
 from atomate2_alpot.uncertainty.rows import FeatureError
 
 THRESHOLDS: tuple[float, ...] = (1e5, 1e4, 1e3, 1e2, 1e1, 2.0)
@@ -18,6 +17,22 @@ THRESHOLDS: tuple[float, ...] = (1e5, 1e4, 1e3, 1e2, 1e1, 2.0)
 
 BLOCK_FRAMES: int = 64
 """Candidates graded at once; those behind a chosen one are graded again."""
+
+
+class Growing(Protocol):
+    """What grades rows and takes some in: an :class:`ActiveSet`, or several of them."""
+
+    def copy(self) -> Self:
+        """Return one that can be added to without changing this one."""
+        ...
+
+    def grade(self, features: Any) -> NDArray[np.float64]:
+        """Return γ of each row, shape (n,)."""
+        ...
+
+    def add(self, features: Any) -> int:
+        """Take in what enlarges a volume; return how many members are new."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,18 +47,18 @@ class Chosen:
         γ of each when it was chosen.
     thresholds : array, shape (k,)
         Threshold that was in force.
-    active : ActiveSet
+    active : Growing
         The active set afterwards.
     """
 
     frames: NDArray[np.int64]
     grades: NDArray[np.float64]
     thresholds: NDArray[np.float64]
-    active: ActiveSet
+    active: Growing
 
 
 def select_sequentially(
-    active: ActiveSet,
+    active: Growing,
     features: Any,
     offsets: ArrayLike | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
@@ -57,10 +72,10 @@ def select_sequentially(
 
     Parameters
     ----------
-    active : ActiveSet
+    active : ActiveSet, or another that grows
         Of the training set; not changed.
-    features : array_like or memmap, shape (n, m)
-        Rows of the candidates, in order.
+    features : array_like, memmap or other, shape (n, m)
+        Rows of the candidates, in order; slices of it are graded and added.
     offsets : array of int, shape (S + 1,), optional
         First row of each candidate and the total, as ``Frames.offsets``; default one row each.
     thresholds : sequence of float
