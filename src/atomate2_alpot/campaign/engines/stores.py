@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pymongo
 from jobflow import JobStore
 from maggma.core import Store
@@ -52,3 +54,40 @@ def check_job_store(store: JobStore, where: str) -> None:
             f"{where} does not answer ({type(error).__name__}): is the server running, and are "
             "host, port, user and password right?"
         ) from None
+
+
+def check_same_place(workers: JobStore, ours: JobStore, where: str) -> None:
+    """Check that results are read where workers write them, by writing and reading both ways.
+
+    Parameters
+    ----------
+    workers, ours : JobStore
+        Connected.
+    where : str
+        Where the workers' store is configured, for messages.
+
+    Raises
+    ------
+    EngineError
+        Naming the two places.
+    """
+    blobs = [store.additional_stores[DATA] for store in (workers, ours)]  # type: ignore[has-type]
+    for what, key, theirs, own in (
+        ("documents", "uuid", workers.docs_store, ours.docs_store),
+        ("blobs", "blob_uuid", *blobs),
+    ):
+        probe = {key: f"alpot-check-{uuid4()}"}
+        theirs.update([{**probe, "index": 0}], key=key)
+        try:
+            if own.count(probe) == 1:
+                continue
+        finally:
+            theirs.remove_docs(probe)
+        raise EngineError(
+            f"{where}: workers would write {what} to {_place(theirs)}, and the config's section "
+            f"`store` reads them from {_place(own)} (or from another server): make them one place"
+        )
+
+
+def _place(store: Store) -> str:
+    return ".".join(str(getattr(store, n, "?")) for n in ("database", "collection_name"))
