@@ -14,7 +14,7 @@ import bson
 import numpy as np
 import pytest
 from jobflow import JobStore, job, run_locally
-from maggma.stores import MontyStore
+from maggma.stores import GridFSStore, MontyStore
 from monty.json import MontyDecoder, MontyEncoder
 
 from atomate2_alpot.dataset import BlobError, FileBlobStore, mongo_stores
@@ -145,6 +145,21 @@ def test_blobs_of_a_job_go_with_it_and_one_written_again_is_there_once(stores, l
     stores.jobs.remove_docs({"uuid": labelled.uuid})
     assert [f["metadata"]["blob_uuid"] for f in files.find()] == ["b"]
     assert blobs.query_one({}) == {"blob_uuid": "b", "data": 2}
+
+
+@pytest.mark.parametrize("compression", [False, True])
+def test_blobs_of_workers_with_a_store_of_maggmas_own_are_read_and_checked(stores, compression):
+    ours = stores.jobs.additional_stores["data"]
+    theirs = GridFSStore(
+        ours.database, "blobs", uri=ours.uri, key="blob_uuid", compression=compression
+    )
+    theirs.connect()
+    theirs.update({"blob_uuid": "b", "data": {"x": [1, 2]}})
+    assert ours.query_one({"blob_uuid": "b"}, ["data"]) == {"data": {"x": [1, 2]}}
+    found = (files := stores.collections()["blobs.files"]).find_one()
+    damage_cut(files, files.database["blobs.chunks"], found)
+    with pytest.raises(BlobError, match="blob b .*is corrupted"):
+        ours.query_one({"blob_uuid": "b"})
 
 
 # --- workers -----------------------------------------------------------------------------

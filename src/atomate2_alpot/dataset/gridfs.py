@@ -102,7 +102,10 @@ class GridFSBlobStore(GridFSStore):
         found = hashlib.sha256(data).hexdigest()
         if found != metadata.get("sha256", found):  # workers with maggma's own store write none
             raise self._corrupted(metadata, "its sha256 is not the one it was written with")
-        return json.loads(zlib.decompress(data) if metadata.get("compression") else data)
+        try:
+            return json.loads(zlib.decompress(data) if metadata.get("compression") else data)
+        except (ValueError, zlib.error) as error:
+            raise self._corrupted(metadata, f"{error}") from None
 
     def _corrupted(self, metadata: dict[str, Any], why: str) -> BlobError:
         return BlobError(
