@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jobflow import Flow, Job, OutputReference
 
@@ -46,6 +46,27 @@ class Selector(Protocol):
 
     def hold_out(self, shard: Shard, committee: OutputReference) -> Flow:
         """Make the flow whose output is a ``SelectionDoc`` of the fixed test set."""
+        ...
+
+
+@runtime_checkable
+class RangeSelector(Selector, Protocol):
+    """A selector whose screening can be cut into workflows: what campaign mode asks for."""
+
+    chunk_size: int
+
+    def screen(self, shard: Shard, committee: OutputReference, iteration: int) -> list[Job]:
+        """Make the jobs that screen a range; their outputs are ``ScreenedRange``."""
+        ...
+
+    def choose(
+        self,
+        screens: list[OutputReference],
+        exclude: list[OutputReference],
+        iteration: int,
+        budget: int,
+    ) -> Job:
+        """Make the job whose output is a ``SelectionDoc``, from all screened ranges in order."""
         ...
 
 

@@ -111,7 +111,7 @@ def decide(
 def begin_loop(
     maker: ActiveLearningMaker, state: LoopState, counts: dict[str, dict[str, Any]]
 ) -> LoopState:
-    """Judge the labels made before the loop, and return the state that iteration 1 starts with.
+    """Return the state that iteration 1 starts with, without sets of which no label succeeded.
 
     Parameters
     ----------
@@ -120,6 +120,21 @@ def begin_loop(
     counts : dict
         ``n_requested``, ``n_labelled``, ``failures`` of the fixed test set, then of the sets of
         ``state.dataset`` in their order.
+
+    Raises
+    ------
+    RuntimeError
+        See :func:`check_first_labels`.
+    """
+    check_first_labels(maker, counts)
+    sets = dict(counts)
+    del sets[TEST_SET]
+    kept = [p for p, c in zip(state.dataset, sets.values(), strict=True) if c["n_labelled"]]
+    return state.advanced(dataset=kept)
+
+
+def check_first_labels(maker: ActiveLearningMaker, counts: dict[str, dict[str, Any]]) -> None:
+    """Judge the labels made before the loop.
 
     Raises
     ------
@@ -133,13 +148,9 @@ def begin_loop(
             "the fixed test set is empty: the criterion rejects every candidate held out; hold "
             "out more (n_test), or relax the filters of the criterion"
         )
-    sets = dict(counts)
-    for what, count in sets.items():
+    for what, count in counts.items():
         if count["n_requested"]:  # a committee with references of its own may bring no crystals
             maker.check_label_policy(count, what)
-    del sets[TEST_SET]
-    kept = [p for p, c in zip(state.dataset, sets.values(), strict=True) if c["n_labelled"]]
-    return state.advanced(dataset=kept)
 
 
 def why_nothing(selection: SelectionDoc) -> str:
