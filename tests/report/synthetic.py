@@ -45,6 +45,7 @@ def iteration(number: int, **update: Any) -> IterationDoc:
         "metrics": {k: v / number for k, v in METRICS.items()},
         "member_metrics": [{k: 1.2 * v / number for k, v in METRICS.items()}] * 3,
         "spread_correlation": {"energy": float("nan"), "forces": 0.5, "stress": 0.7},
+        "calibration": {"forces": {"z_std_spread": 3.21, "z_std": 1.04, "n_points": 600.0}},
         "committee": ["toy:a", "toy:b"],
         "trained": ["toy:c"],
         "seeds": {"select": 1},

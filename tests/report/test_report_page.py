@@ -94,6 +94,7 @@ def test_banner_stays_when_the_last_iteration_selected_nothing():
     assert "r2SCAN labels of a surrogate" in page
     assert "none labels" not in page
     assert "energy –, forces 0.50, stress 0.70" in page
+    assert "forces 1.04 (3.21)" in page  # std of error / σ, and before calibration
 
 
 def test_banner_is_there_before_the_first_iteration_has_ended():

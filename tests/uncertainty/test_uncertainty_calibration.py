@@ -171,8 +171,9 @@ def test_power_law_refuses_errors_on_one_side_only():
 
 
 @pytest.mark.parametrize("cls", [LinearCalibration, PowerLawCalibration])
-def test_points_of_symmetry_are_left_out_and_counted(cls):
-    with_symmetric = cls.fit(np.r_[GOOD, np.zeros(7)], np.r_[0.5 * GOOD, np.zeros(7)])
+@pytest.mark.parametrize("rounding", [0.0, 1e-6])  # of float64, of float32
+def test_points_of_symmetry_are_left_out_and_counted(cls, rounding):
+    with_symmetric = cls.fit(np.r_[GOOD, [rounding] * 7], np.r_[0.5 * GOOD, [1e-4] * 7])
     without = cls.fit(GOOD, 0.5 * GOOD)
     assert with_symmetric.n_left_out == 7
     assert with_symmetric.a == without.a

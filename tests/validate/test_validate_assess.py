@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 
 from atomate2_alpot.schemas import CommitteeDoc, Frames, Labels, PotentialSpec
 from atomate2_alpot.testing import ToyPotential
+from atomate2_alpot.uncertainty import PowerLawCalibration
 from atomate2_alpot.validate import assess_committee
 
 COMMITTEE = CommitteeDoc(
@@ -58,3 +59,17 @@ def test_unlabelled_frames_are_left_out_and_none_is_an_error(labelled):
     assert assess_committee(COMMITTEE, Frames.concat([labelled, bare]), 1).n_frames == 12
     with pytest.raises(ValueError, match="none of 1 frames is labelled"):
         assess_committee(COMMITTEE, bare, 1)
+
+
+def test_calibrations_stand_the_test_by_their_definition(labelled):
+    law = PowerLawCalibration(3.0, 0.7)
+    committee = COMMITTEE.model_copy(update={"calibrations": {"forces": law.as_dict()}})
+    found = assess_committee(committee, labelled, 1).calibration
+    forces = np.array([ToyPotential(s).predict(labelled).forces for s in (1, 2, 3)])
+    error = (forces.mean(axis=0) - labelled.forces).ravel()
+    spread = forces.std(axis=0, ddof=1).ravel()
+    assert set(found) == {"forces"}
+    assert found["forces"]["n_points"] == 72
+    assert found["forces"]["z_std_spread"] == pytest.approx((error / spread).std())
+    assert found["forces"]["z_std"] == pytest.approx((error / (3 * spread**0.7)).std())
+    assert assess_committee(COMMITTEE, labelled, 1).calibration == {}

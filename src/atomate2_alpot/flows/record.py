@@ -81,6 +81,7 @@ def describe_iteration(
         metrics=assessment.metrics if assessment else {},
         member_metrics=assessment.member_metrics if assessment else [],
         spread_correlation=assessment.spread_correlation if assessment else {},
+        calibration=assessment.calibration if assessment else {},
         committee=state.committee_names,
         trained=[m.label for m in training.committee.members] if training else [],
         seeds={
@@ -105,11 +106,7 @@ def _counts(
         "selected": selection.n_selected,
         "labelled": labels.n_labelled if labels else 0,
         "failed": len(labels.failures) if labels else 0,
-        "dataset": training.members[0].n_train
-        + training.members[0].n_valid
-        + training.members[0].n_test
-        if training
-        else 0,
+        "dataset": int((training.splits.column("member") == 0).sum()) if training else 0,
         "labels_total": state.n_labels,
         "test": assessment.n_frames if assessment else 0,
     }

@@ -132,6 +132,7 @@ def build_report(data: ReportData) -> str:
         functional=labelled[-1].functional if labelled else data.functional,
         surrogate=data.surrogate or next((d.surrogate for d in labelled if d.surrogate), None),
         correlation=measured[-1].spread_correlation if measured else {},
+        calibration=measured[-1].calibration if measured else {},
         iterations=data.iterations,
         counts=COUNTS,
         metrics=[METRICS[f"{q}_{k}"] for q in figures.QUANTITIES for k in ("mae", "rmse")],

@@ -15,8 +15,10 @@ MIN_POINTS: int = 10
 """Fewest labelled points that a fit accepts unless told otherwise."""
 
 MIN_SPREAD: float = 1e-10
-"""Spreads below this (eV/atom, eV/Å or eV/Å³) are rounding: they come from symmetry, as the force
-on the atom of a primitive cell, say nothing about errors, and are left out of a fit."""
+RELATIVE_SPREAD: float = 1e-3
+"""Spreads below ``MIN_SPREAD`` (eV/atom, eV/Å or eV/Å³) or this part of the median are rounding:
+they come from symmetry, as the force on the atom of a primitive cell, say nothing about errors, and
+are left out of a fit. Single precision leaves 1e-6 eV/Å where symmetry wants 0."""
 
 
 class CalibrationError(ValueError):
@@ -56,7 +58,7 @@ class LinearCalibration(_Document):
     n_points : int
         Points it was fitted to.
     n_left_out : int
-        Points without spread (below :data:`MIN_SPREAD`) that were not used.
+        Points without spread (see :func:`has_spread`) that were not used.
 
     Notes
     -----
@@ -230,6 +232,13 @@ def calibration_from_dict(d: dict[str, Any]) -> Calibration:
     return CALIBRATIONS[kind].from_dict(d)
 
 
+def has_spread(spread: ArrayLike) -> NDArray[np.bool_]:
+    """Tell which spreads are more than rounding (:data:`RELATIVE_SPREAD`), shape as given."""
+    s = np.asarray(spread, dtype=float)
+    floor = RELATIVE_SPREAD * np.median(s) if s.size else 0.0
+    return s > max(MIN_SPREAD, floor)
+
+
 def _clean(spread: ArrayLike, error: ArrayLike, min_points: int) -> tuple[Array, Array, int]:
     """Return the usable points and how many had no spread."""
     s, e = np.asarray(spread, dtype=float), np.asarray(error, dtype=float)
@@ -246,10 +255,10 @@ def _clean(spread: ArrayLike, error: ArrayLike, min_points: int) -> tuple[Array,
             )
     if (s < 0).any():
         raise CalibrationError(f"a spread is negative ({s.min():.6g}); give standard deviations")
-    keep = s > MIN_SPREAD
+    keep = has_spread(s)
     if keep.sum() < max(min_points, 2):
         raise CalibrationError(
-            f"{keep.sum()} points with a spread above {MIN_SPREAD:g} (of {len(s)}); a calibration "
+            f"{keep.sum()} points with a spread above rounding (of {len(s)}); a calibration "
             f"needs {max(min_points, 2)}. Label more held-out frames, or check that the members "
             "differ"
         )

@@ -16,6 +16,9 @@ from atomate2_alpot.schemas import (
     ParityTable,
     Prediction,
 )
+from atomate2_alpot.uncertainty.calibration import calibration_from_dict, has_spread
+from atomate2_alpot.uncertainty.committee_errors import component_points
+from atomate2_alpot.uncertainty.diagnostics import z_statistics
 from atomate2_alpot.uncertainty.errors import Quantity, compare, error_metrics
 
 
@@ -35,7 +38,8 @@ def assess_committee(committee: CommitteeDoc, frames: Frames, iteration: int) ->
     -------
     AssessmentDoc
         Errors of the committee mean and of each member; Spearman's ρ between spread and
-        absolute error of the mean, per value for the energy, per component for the rest.
+        absolute error of the mean, per value for the energy, per component for the rest; how the
+        committee's calibrations, if it has any, stand the test.
 
     Raises
     ------
@@ -64,6 +68,7 @@ def assess_committee(committee: CommitteeDoc, frames: Frames, iteration: int) ->
         metrics=error_metrics(labelled, mean),
         member_metrics=[error_metrics(labelled, m) for m in _members(prediction)],
         spread_correlation={name: _correlation(errors[name], spreads[name]) for name in errors},
+        calibration=_calibration(committee, labelled, prediction),
         parity=_parity(labelled, errors, spreads),
         seconds=perf_counter() - begin,
     )
@@ -74,6 +79,28 @@ def _members(prediction: CommitteePrediction) -> list[Prediction]:
         Prediction(prediction.energies[m], prediction.forces[m], prediction.stress[m])
         for m in range(prediction.n_members)
     ]
+
+
+def _calibration(
+    committee: CommitteeDoc, frames: Frames, prediction: CommitteePrediction
+) -> dict[str, dict[str, float]]:
+    """Return the spread of z = error / σ before and after calibration, on labelled components."""
+    if not committee.calibrations:
+        return {}
+    points, found = component_points(frames, prediction), {}
+    for name, document in committee.calibrations.items():
+        spread, error = points[name].spread, points[name].error
+        usable = has_spread(spread)
+        if not usable.any():
+            continue
+        spread, error = spread[usable], error[usable]
+        sigma = calibration_from_dict(document).apply(spread)
+        found[name] = {
+            "z_std_spread": z_statistics(spread, error).std,
+            "z_std": z_statistics(sigma, error).std,
+            "n_points": float(len(error)),
+        }
+    return found
 
 
 def _correlation(error: Quantity, spread: Quantity) -> float:
