@@ -102,3 +102,22 @@ def remote_world(server: MongoServer, database: str, folder: Path, monkeypatch: 
 
 
 WORLDS = {"fireworks": fireworks_world, "jobflow-remote": remote_world}
+
+
+def run_everything(world: World, seconds: float = 300) -> None:
+    """Let the engine's own worker or runner work until nothing is left to run."""
+    if world.settings.name == "fireworks":
+        from fireworks import FWorker, LaunchPad
+        from fireworks.core.rocket_launcher import rapidfire
+
+        pad = LaunchPad.from_file(str(world.settings.launchpad))
+        rapidfire(pad, FWorker(), m_dir=str(world.folder), strm_lvl="CRITICAL", nlaunches=0)
+        return
+    from jobflow_remote.config.base import LogLevel
+    from jobflow_remote.jobs.runner import Runner
+
+    runner = Runner(project_name=PROJECT, log_level=LogLevel.ERROR)
+    try:
+        runner.run_all_jobs(max_seconds=seconds)
+    finally:
+        runner.cleanup()

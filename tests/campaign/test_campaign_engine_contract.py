@@ -28,9 +28,9 @@ def job_documents(world):
             for workflow in database.workflows.find():
                 parents |= {n: workflow["parent_links"].get(str(n), []) for n in workflow["nodes"]}
             found = list(database.fireworks.find())
-            return [(f["state"], parents.get(f["fw_id"]), f["spec"][KEY]) for f in found]
+            return [(f["state"], parents.get(f["fw_id"]), f["spec"].get(KEY)) for f in found]
         found = list(client[f"{world.database}_jf"].jobs.find())
-        return [(j["state"], j["parents"], j["job"]["metadata"][KEY]) for j in found]
+        return [(j["state"], j["parents"], j["job"]["metadata"].get(KEY)) for j in found]
 
 
 def workflow_documents(world):

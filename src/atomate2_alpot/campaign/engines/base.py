@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
-from jobflow import Flow
+from jobflow import Flow, JobStore
+
+from atomate2_alpot.flows.routing import Routing
 
 KEY = "alpot_key"
 """Key of a workflow's metadata that names it: made of campaign, iteration, stage and batch."""
@@ -33,6 +36,18 @@ class Engine(Protocol):
 
     def check(self) -> None:
         """Raise ``EngineError`` if the engine or its database cannot be used."""
+        ...
+
+    def files(self) -> list[Path]:
+        """Return the files that hold the engine's credentials."""
+        ...
+
+    def job_store(self) -> JobStore:
+        """Return the store that jobs write to, connected."""
+        ...
+
+    def check_routing(self, routing: Routing) -> None:
+        """Raise ``EngineError`` if jobs are sent where the engine has nothing."""
         ...
 
     def submit(self, flow: Flow, key: str) -> str:

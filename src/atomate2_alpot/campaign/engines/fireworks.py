@@ -19,7 +19,7 @@ from typing import Any
 
 import pymongo
 from fireworks import Firework, LaunchPad, Workflow
-from jobflow import Flow
+from jobflow import SETTINGS, Flow, JobStore
 from jobflow.core.flow import get_flow
 from jobflow.managers.fireworks import job_to_firework
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -27,7 +27,13 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from atomate2_alpot.campaign.engines.base import KEY, EngineError, WorkflowState
 from atomate2_alpot.campaign.engines.settings import EngineSettings
 from atomate2_alpot.campaign.engines.stores import TIMEOUT, check_job_store
-from atomate2_alpot.campaign.engines.workflow import JobKind, workflow_metadata, workflow_state
+from atomate2_alpot.campaign.engines.workflow import (
+    JobKind,
+    check_routed_engine,
+    workflow_metadata,
+    workflow_state,
+)
+from atomate2_alpot.flows.routing import Routing
 
 KINDS: dict[str, JobKind] = {
     "WAITING": JobKind.WAITS,
@@ -59,8 +65,6 @@ class FireWorksEngine:
 
     def check(self) -> None:
         """Raise ``EngineError`` if the LaunchPad or the workers' job store cannot be used."""
-        from jobflow import SETTINGS
-
         try:
             with pymongo.timeout(TIMEOUT):
                 begun = self._pad.fw_id_assigner.find_one({}) is not None
@@ -74,8 +78,26 @@ class FireWorksEngine:
                 f"the database of LaunchPad {self._file} is not set up: run `lpad -l {self._file} "
                 "reset` once"
             )
-        where = f"JOB_STORE in {SETTINGS.CONFIG_FILE} (jobflow's config, for workers too)"
+        if self._settings.worker is not None:
+            raise EngineError(
+                f"engine.worker: {self._settings.worker!r} is for jobflow-remote; on FireWorks "
+                "give routing.default.fworker, or a category"
+            )
+        where = f"JOB_STORE in {SETTINGS.CONFIG_FILE} (jobflow's config, of workers too)"
         check_job_store(SETTINGS.JOB_STORE, where)
+
+    def check_routing(self, routing: Routing) -> None:
+        """Raise ``EngineError`` if routes are another engine's."""
+        check_routed_engine(routing, self.name)
+
+    def files(self) -> list[Path]:
+        """Return the LaunchPad file and jobflow's config."""
+        return [self._file, Path(SETTINGS.CONFIG_FILE).expanduser()]
+
+    def job_store(self) -> JobStore:
+        """Return jobflow's ``JOB_STORE``, connected."""
+        SETTINGS.JOB_STORE.connect()
+        return SETTINGS.JOB_STORE
 
     def submit(self, flow: Flow, key: str) -> str:
         """Add a flow as a workflow, or find the one with this key; see the contract.

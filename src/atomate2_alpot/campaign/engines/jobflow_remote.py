@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pymongo
-from jobflow import Flow
+from jobflow import Flow, JobStore
 from jobflow.core.flow import get_flow
 from jobflow_remote.config.base import ConfigError, Project
-from jobflow_remote.config.manager import ConfigManager
+from jobflow_remote.config.manager import ConfigManager, ProjectData
 from jobflow_remote.jobs.data import get_initial_flow_doc_dict, get_initial_job_doc_dict
 from jobflow_remote.jobs.jobcontroller import JobController
 from jobflow_remote.jobs.state import JobState
@@ -26,7 +27,13 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from atomate2_alpot.campaign.engines.base import KEY, EngineError, WorkflowState
 from atomate2_alpot.campaign.engines.settings import EngineSettings
 from atomate2_alpot.campaign.engines.stores import TIMEOUT, check_job_store
-from atomate2_alpot.campaign.engines.workflow import JobKind, workflow_metadata, workflow_state
+from atomate2_alpot.campaign.engines.workflow import (
+    JobKind,
+    check_routed_engine,
+    workflow_metadata,
+    workflow_state,
+)
+from atomate2_alpot.flows.routing import Routing
 
 KINDS: dict[str, JobKind] = {
     "WAITING": JobKind.WAITS,
@@ -64,7 +71,7 @@ class JobflowRemoteEngine:
 
     def check(self) -> None:
         """Raise ``EngineError`` if the project, its worker, queue or job store cannot be used."""
-        self.check_worker(self._worker)
+        self._known("engine.worker", self._worker, self._project.workers)
         name = self._project.name
         try:
             with pymongo.timeout(TIMEOUT):
@@ -81,13 +88,23 @@ class JobflowRemoteEngine:
             raise EngineError(f"the queue of project {name!r} is not set up: run `jf admin reset`")
         check_job_store(self._queue.jobstore, f"jobstore of project {name!r}")
 
-    def check_worker(self, worker: str, field: str = "engine.worker") -> None:
-        """Raise ``EngineError`` if the project has no worker of a name."""
-        if worker not in self._project.workers:
-            raise EngineError(
-                f"{field}: project {self._project.name!r} has no worker {worker!r}; it has "
-                f"{sorted(self._project.workers)}"
-            )
+    def check_routing(self, routing: Routing) -> None:
+        """Raise ``EngineError`` if a route names what the project does not have."""
+        check_routed_engine(routing, self.name)
+        for kind, route in routing.routes().items():
+            for field, known in (
+                ("worker", self._project.workers),
+                ("exec_config", self._project.exec_config),
+            ):
+                self._known(f"routing.{kind}.{field}", getattr(route, field), known)
+
+    def files(self) -> list[Path]:
+        """Return the project's file."""
+        return [Path(self._project_data.filepath)]
+
+    def job_store(self) -> JobStore:
+        """Return the project's job store, connected."""
+        return self._queue.jobstore
 
     def submit(self, flow: Flow, key: str) -> str:
         """Add a flow, or find the one with this key; see the contract.
@@ -139,11 +156,15 @@ class JobflowRemoteEngine:
                     continue
             self._queue.set_job_state(JobState.USER_STOPPED, db_id=db_id, wait=PATIENCE)
 
-    @cached_property
+    @property
     def _project(self) -> Project:
+        return self._project_data.project
+
+    @cached_property
+    def _project_data(self) -> ProjectData:
+        manager = ConfigManager()
         try:
-            manager = ConfigManager()
-            return manager.get_project(self._settings.project)
+            return manager.get_project_data(self._settings.project)
         except ConfigError as error:
             known = sorted(manager.projects) or "none"
             raise EngineError(
@@ -157,6 +178,12 @@ class JobflowRemoteEngine:
         if not self._project.workers:
             raise EngineError(f"project {self._project.name!r} has no worker; give it one")
         return self._settings.worker or next(iter(self._project.workers))
+
+    def _known(self, field: str, value: Any, known: Collection[str]) -> None:
+        if isinstance(value, str) and value not in known:
+            raise EngineError(
+                f"{field}: project {self._project.name!r} has no {value!r}; it has {sorted(known)}"
+            )
 
     @cached_property
     def _queue(self) -> JobController:

@@ -8,7 +8,8 @@ from typing import Any
 
 from jobflow import Flow
 
-from atomate2_alpot.campaign.engines.base import KEY, WorkflowState
+from atomate2_alpot.campaign.engines.base import KEY, EngineError, WorkflowState
+from atomate2_alpot.flows.routing import Routing
 
 TAGGED: tuple[str, ...] = ("campaign_id", "iteration", "stage", "batch")
 """Metadata that a workflow has if all its jobs have them, with one value."""
@@ -64,3 +65,13 @@ def workflow_metadata(flow: Flow, key: str) -> dict[str, Any]:
     metadata = {**shared, **flow.metadata, KEY: key}
     tags = [*metadata.get("tags", []), *(f"{n}:{metadata[n]}" for n in TAGGED if n in metadata)]
     return {**metadata, "tags": list(dict.fromkeys(tags))}
+
+
+def check_routed_engine(routing: Routing, name: str) -> None:
+    """Raise ``EngineError`` if routes are those of another engine than the one of this name."""
+    told = routing.told_engine()
+    if told not in (None, name):
+        raise EngineError(
+            f"routing is that of {told}, and the engine is {name}: give the routes {name}'s "
+            "fields, and routing.engine if it is set"
+        )
