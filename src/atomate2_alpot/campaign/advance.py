@@ -186,16 +186,16 @@ class Campaign:
         if ctx.doc.stage == END:
             raise CampaignError(f"campaign {ctx.doc.campaign_id} has ended: {ctx.doc.message}")
         worker = Worker(ctx, STAGES[ctx.doc.stage], self.engine, Progress())
-        done = [b.key for b in self.state.find(ctx.doc.stage_id, [BROKEN]) if worker.retry(b)]
+        again = [b for b in self.state.find(ctx.doc.stage_id, [BROKEN]) if worker.retry(b)]
         if failed_labels:
-            for batch in self.state.find(ctx.doc.stage_id, [COLLECTED]):
-                counts = batch.counts
-                if counts.get("n_labelled", 0) < counts.get("n_requested", 0):
-                    done += (
-                        [batch.key] if self.state.again(batch, "failed labels", afresh=True) else []
-                    )
+            again += [
+                b
+                for b in self.state.find(ctx.doc.stage_id, [COLLECTED])
+                if b.counts.get("n_labelled", 0) < b.counts.get("n_requested", 0)
+                and self.state.again(b, "failed labels", afresh=True)
+            ]
         self.state.set_status([FAILED], RUNNING)
-        return done
+        return [b.key for b in again]
 
     # --- internals ----------------------------------------------------------------------------
 
