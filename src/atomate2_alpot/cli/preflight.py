@@ -18,15 +18,6 @@ from atomate2_alpot.label import LabelMaker
 from atomate2_alpot.potentials.base import BACKENDS, PACKAGES, PotentialError
 from atomate2_alpot.potentials.options import check_options
 from atomate2_alpot.schemas import PotentialSpec
-from atomate2_alpot.settings import SETTINGS
-
-OPTIONS: dict[str, frozenset[str]] = {
-    "chgnet": frozenset({"batch_size"}),
-    "mace": frozenset({"dtype", "batch_atoms", "head"}),
-    "matgl": frozenset(),
-    "toy": frozenset({"seed", "nan_fraction"}),
-}
-"""Options that a backend reads; a test holds this to what the backends themselves say."""
 
 ELEMENTS: dict[str, range] = {"chgnet": range(1, 95)}
 """Atomic numbers that every model of a backend knows."""
@@ -80,8 +71,9 @@ def check_spec(spec: PotentialSpec, elements: list[str]) -> Iterator[str]:
         yield f"backend {spec.backend!r} is not installed: pip install {package}"
         return
     try:
-        if spec.backend in OPTIONS:
-            check_options(spec, OPTIONS[spec.backend])
+        options = getattr(import_module(BACKENDS[spec.backend]), "OPTIONS", None)
+        if options is not None:  # the options of `ase` are those of the calculator
+            check_options(spec, options)
     except PotentialError as error:
         yield str(error)
     if spec.artifact is None and spec.backend in NAMES:
@@ -130,8 +122,9 @@ def _chgnet_name(name: str | None) -> Iterator[str]:
 def _mace_name(name: str | None) -> Iterator[str]:
     if name is None:
         return
-    folder = SETTINGS.MODEL_DIR.expanduser()
-    looked_for = [Path(name).expanduser(), folder / name, folder / f"{name}.model"]
+    from atomate2_alpot.potentials.mace import model_candidates
+
+    looked_for = model_candidates(name)
     if any(path.is_file() for path in looked_for):
         return
     if "/" in name or name.endswith((".model", ".pt")):

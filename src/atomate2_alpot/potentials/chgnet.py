@@ -18,6 +18,8 @@ from atomate2_alpot.units import EV_PER_A3_TO_GPA
 
 MODELS: tuple[str, ...] = ("0.3.0", "0.2.0", "r2scan")
 
+OPTIONS: frozenset[str] = frozenset({"batch_size"})
+
 
 class CHGNetPredictor:
     """A pretrained CHGNet.
@@ -89,7 +91,7 @@ def load(spec: PotentialSpec) -> CHGNetPredictor:
     import torch
     from chgnet.model.model import CHGNet
 
-    check_options(spec, {"batch_size"})
+    check_options(spec, OPTIONS)
     batch_size = positive_integer(spec, "batch_size", 32)
     if spec.artifact is not None:
         raise PotentialError(f"potential {spec.label}: chgnet models are given by name {MODELS}")

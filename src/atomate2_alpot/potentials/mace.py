@@ -18,6 +18,8 @@ from atomate2_alpot.potentials.options import check_options, positive_integer
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 from atomate2_alpot.settings import SETTINGS
 
+OPTIONS: frozenset[str] = frozenset({"dtype", "batch_atoms", "head"})
+
 
 class MACEPredictor:
     """A MACE model.
@@ -123,7 +125,7 @@ def load(spec: PotentialSpec) -> MACEPredictor:
         If there is no such file and no such foundation model, it cannot be downloaded, or the
         file holds no MACE model.
     """
-    check_options(spec, {"dtype", "batch_atoms", "head"})
+    check_options(spec, OPTIONS)
     batch_atoms = positive_integer(spec, "batch_atoms", SETTINGS.PREDICT_BATCH_ATOMS)
     dtype = spec.kwargs.get("dtype", "float32")
     if dtype not in ("float32", "float64"):
@@ -166,12 +168,14 @@ def find_model(spec: PotentialSpec) -> Path:
     if spec.artifact is not None:
         return spec.artifact.unpack(SETTINGS.CACHE_DIR)
     name = spec.name or "medium-mpa-0"
-    model_dir = SETTINGS.MODEL_DIR.expanduser()
-    candidates = [Path(name).expanduser(), model_dir / name, model_dir / f"{name}.model"]
-    for path in candidates:
-        if path.is_file():
-            return path
-    return _foundation_model(name, candidates)
+    candidates = model_candidates(name)
+    return next((p for p in candidates if p.is_file()), None) or _foundation_model(name, candidates)
+
+
+def model_candidates(name: str) -> list[Path]:
+    """Return where a model of this name is looked for before it is a foundation model's."""
+    folder = SETTINGS.MODEL_DIR.expanduser()
+    return [Path(name).expanduser(), folder / name, folder / f"{name}.model"]
 
 
 def model_e0s(path: Path) -> dict[str, float]:

@@ -22,6 +22,8 @@ from atomate2_alpot.settings import SETTINGS
 FILES: tuple[str, ...] = ("model.json", "model.pt", "state.pt")
 """What a saved matgl model consists of."""
 
+OPTIONS: frozenset[str] = frozenset()
+
 ORGANISATION: str = "materialyze"
 """Where matgl looks for a model named without an owner."""
 
@@ -115,7 +117,7 @@ def load(spec: PotentialSpec) -> MatGLPredictor | MatGLDescriber:
         If it is not on this machine and the hub does not answer within seconds, or the files
         hold no matgl model.
     """
-    check_options(spec, set())
+    check_options(spec, OPTIONS)
     if not spec.name:
         raise PotentialError(
             "backend 'matgl': give `name`, a model folder or a name such as "

@@ -16,6 +16,8 @@ from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 CUTOFF: float = 6.0
 N_ELEMENTS: int = 119
 
+OPTIONS: frozenset[str] = frozenset({"seed", "nan_fraction"})
+
 
 @dataclass(frozen=True)
 class ToyPotential:
@@ -134,7 +136,7 @@ def load(spec: PotentialSpec) -> ToyPotential:
     PotentialError
         If an option is unknown or out of range.
     """
-    check_options(spec, {"seed", "nan_fraction"})
+    check_options(spec, OPTIONS)
     toy = ToyPotential(**spec.kwargs)
     if not 0 <= toy.nan_fraction <= 1:
         raise PotentialError(
