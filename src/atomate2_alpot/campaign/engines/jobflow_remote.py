@@ -19,7 +19,7 @@ from jobflow import Flow, JobStore
 from jobflow.core.flow import get_flow
 from jobflow_remote.config.base import ConfigError, Project
 from jobflow_remote.config.manager import ConfigManager, ProjectData
-from jobflow_remote.jobs.data import get_initial_flow_doc_dict, get_initial_job_doc_dict
+from jobflow_remote.jobs.data import FlowDoc, get_initial_flow_doc_dict, get_initial_job_doc_dict
 from jobflow_remote.jobs.jobcontroller import JobController
 from jobflow_remote.jobs.state import JobState
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -139,10 +139,15 @@ class JobflowRemoteEngine:
         A failed job that the workflow went on without, into jobs that it has made since, stays
         failed: these jobs would be made a second time.
         """
+        flow = FlowDoc.model_validate(self._required(key))
         for job in list(self._jobs(key, BROKEN)):
+            after = [uuid for uuid, _ in flow.descendants(job["uuid"])]
+            newer = {"uuid": {"$in": after}, "created_on": {"$gt": job["updated_on"]}}
+            if self._queue.jobs.find_one(newer, ["_id"]) is not None:
+                continue
             try:
                 self._queue.rerun_job(db_id=job["db_id"], force=True, wait=PATIENCE)
-            except ValueError:  # what comes after it has grown, or it waits already
+            except ValueError:  # it waits already, for one that was rerun before it
                 continue
 
     def cancel(self, key: str) -> None:
@@ -207,7 +212,7 @@ class JobflowRemoteEngine:
 
     def _jobs(self, key: str, states: Collection[str]) -> Iterator[dict[str, Any]]:
         wanted = {"uuid": {"$in": self._required(key)["jobs"]}, "state": {"$in": list(states)}}
-        return self._queue.jobs.find(wanted, ["uuid", "db_id", "state"])
+        return self._queue.jobs.find(wanted, ["uuid", "db_id", "state", "updated_on"])
 
     def _hidden_jobs(self, flow: Flow, key: str) -> tuple[Flow, list[dict[str, Any]]]:
         """Write the jobs of a flow, all of them waiting; those that are there are kept."""
