@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from atomate2_alpot.campaign.engines.settings import EngineSettings
 from atomate2_alpot.flows.routing import Routing
 from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.label.limits import LabelLimits
@@ -189,6 +190,7 @@ class RunConfig(Settings):
     train: TrainSection = TrainSection()
     loop: LoopSettings = LoopSettings()
     routing: Routing = Routing()
+    engine: EngineSettings = EngineSettings()
     store: StoreSection = StoreSection()
 
     def without_secrets(self) -> dict[str, Any]:

@@ -31,7 +31,12 @@ def with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     spec = getattr(sampler, "spec", None)
     if spec is not None:
         sampler = sampler.model_copy(update={"spec": _spec(spec, folder)})
+    engine = config.engine
+    if engine.launchpad is not None:
+        path = folder / engine.launchpad.expanduser()
+        engine = engine.model_copy(update={"launchpad": path})
     updates: dict[str, Any] = {
+        "engine": engine,
         "committee": [_spec(s, folder) for s in config.committee],
         "propose": config.propose.model_copy(update={"prototypes": prototypes}),
         "select": config.select.model_copy(update={"sampler": sampler}),
