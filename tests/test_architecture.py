@@ -50,6 +50,7 @@ IMPORT_EXCEPTIONS: dict[tuple[str, str], str] = {
 }
 KEYWORD_EXCEPTIONS: dict[tuple[str, str], str] = {
     ("dataset/query.py", "query"): "build_criteria reads them and refuses unknown ones",
+    ("dataset/query.py", "iter_frames"): "likewise",
     ("dataset/blobs.py", "groupby"): "maggma's signature; it always raises",
     ("potentials/chgnet.py", "_run"): "two callers in the class spell them out",
 }

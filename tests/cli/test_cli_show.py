@@ -11,7 +11,10 @@ from atomate2_alpot.cli.loading import ConfigError, read_config
 from atomate2_alpot.schemas import IterationDoc
 
 BRACKETS = "cannot read [/scratch/x] [bold]"
-FILTERS = {"elements": "", "chemsys": "", "iteration": None, "state": ""}
+FILTERS = {
+    **dict.fromkeys(("elements", "chemsys", "functional", "state"), ""),
+    **dict.fromkeys(("iteration", "max_force")),
+}
 
 
 @pytest.fixture
@@ -26,6 +29,7 @@ def run_dir(tmp_path):
                 "frame_id": "f1",
                 "functional": "toy",
                 "state": "failed",
+                "max_force": 2.0,
                 "reason": "walltime",
                 "formula_pretty": "[/scratch]",
                 "elements": ["Al", "Ni"],
@@ -82,6 +86,9 @@ def test_brackets_in_findings_are_printed_as_they_are(tmp_path, monkeypatch, cap
         ({"elements": "Al,Cu"}, 0),
         ({"chemsys": "Al - Ni"}, 0),
         ({"state": "failed"}, 1),
+        ({"functional": "toy", "max_force": 2.0}, 1),
+        ({"functional": "PBE"}, 0),
+        ({"max_force": 1.9}, 0),
         ({"state": "successful"}, 0),
     ],
 )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jobflow import JobStore, job, run_locally
 from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
 
 from atomate2_alpot.dataset import (
     BlobError,
@@ -24,8 +25,9 @@ from atomate2_alpot.dataset import (
     label_documents,
     mongo_stores,
     sync_labels,
+    write_labels,
 )
-from atomate2_alpot.dataset.query import build_criteria
+from atomate2_alpot.dataset.query import build_criteria, frames_of
 from atomate2_alpot.schemas import (
     BLOBS,
     CalculationTable,
@@ -458,3 +460,62 @@ def test_a_sync_that_is_killed_half_way_is_made_again(stores, monkeypatch):
     counts = sync_labels(stores.jobs, stores.labels)
     assert counts["successful"] == 4
     assert sync_labels(stores.jobs, stores.labels) == {"successful": 0, "failed": 0}
+
+
+# --- streams -----------------------------------------------------------------------------
+
+
+def slow_frames(documents: list[dict]) -> Frames:
+    """The frames of documents, through pymatgen's and ASE's objects."""
+    batch = []
+    for d in documents:
+        atoms = Structure.from_dict(d["structure"]).to_ase_atoms()
+        atoms.info.update(REF_energy=d["energy"], task_uuid=d["task_uuid"])
+        atoms.arrays["REF_forces"] = np.array(d["forces"])
+        if d["stress"] is not None:
+            atoms.info["REF_stress"] = np.array(d["stress"])
+        batch.append(atoms)
+    return Frames.from_ase(batch, functional="r2SCAN")
+
+
+def test_frames_of_documents_are_those_of_their_structures(stores):
+    run_gather(stores, n=5)
+    sync_labels(stores.jobs, stores.labels)
+    documents = list(stores.labels.query({}, sort={"frame_id": 1}))
+    documents[1]["stress"] = None
+    skewed = Structure(Lattice([[3, 0.1, 0], [1, 4, 0], [0.5, 0.2, 5]]), ["O", "Al"], np.eye(3)[:2])
+    documents[2]["structure"] = skewed.as_dict()
+    fast, slow = frames_of(documents), slow_frames(documents)
+    np.testing.assert_array_equal(fast.numbers, slow.numbers)
+    np.testing.assert_array_equal(fast.pbc, slow.pbc)
+    for name in ("positions", "cell", "energy", "forces", "stress"):
+        np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), atol=1e-12)
+    assert fast.column("task_uuid").tolist() == slow.column("task_uuid").tolist()
+    assert fast.frame_id[3:] == [d["frame_id"] for d in documents[3:]]
+
+
+class Counting(MemoryStore):
+    """Counts the documents that were read."""
+
+    def query(self, *args, **kwargs):
+        for self.read, document in enumerate(super().query(*args, **kwargs), 1):
+            yield document
+
+
+def test_blocks_are_read_as_they_are_asked_for_and_hold_what_was_asked(stores):
+    store = Counting(key="frame_id")
+    store.connect()
+    write_labels(store, list(label_documents(batch(labelled(25)))), "g")
+    labels = LabelStore(store)
+    blocks = labels.iter_frames(block=10, functional="r2SCAN", iteration=1)
+    for n_read, n_frames in ((10, 10), (20, 10), (25, 5)):
+        assert len(next(blocks)) == n_frames
+        assert store.read == n_read
+    assert list(labels.iter_frames(functional="PBE")) == []
+    assert labels.query(iteration=1).frame_id == labels.query().frame_id
+    with pytest.raises(ValueError, match="block: 0 frames"):
+        next(labels.iter_frames(block=0))
+    with pytest.raises(TypeError, match=r"unknown filter \['elment'\]"):
+        next(labels.iter_frames(elment=["Al"]))
+    with pytest.raises(ValueError, match="iteration is 2 in the criteria, and 1"):
+        next(labels.iter_frames({"iteration": 2}, iteration=1))

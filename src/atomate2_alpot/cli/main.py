@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -71,6 +71,8 @@ def query(
     run_dir: RunDir = DEFAULT_RUN,
     elements: Annotated[str, typer.Option(help="Frames with all of these, as Al,Ni.")] = "",
     chemsys: Annotated[str, typer.Option(help="Exactly these, as Al-Ni.")] = "",
+    functional: Annotated[str, typer.Option(help="Of one method, as r2SCAN.")] = "",
+    max_force: Annotated[float | None, typer.Option(help="Forces up to this, eV/Å.")] = None,
     iteration: Annotated[int | None, typer.Option(help="Of one iteration.")] = None,
     state: Annotated[str, typer.Option(help="successful or failed.")] = "",
     limit: Annotated[int, typer.Option(help="Rows to show; 0 = all.")] = 20,
@@ -80,7 +82,8 @@ def query(
     """Query the label documents of a campaign."""
     from atomate2_alpot.cli.show import show_labels
 
-    filters = {"elements": elements, "chemsys": chemsys, "iteration": iteration, "state": state}
+    filters: dict[str, Any] = {"elements": elements, "chemsys": chemsys, "state": state}
+    filters |= {"functional": functional, "max_force": max_force, "iteration": iteration}
     form = "count" if count else "json" if as_json else "table"
     show_labels(run_dir, criteria, filters, limit, form)
 

@@ -185,6 +185,8 @@ def _checked(filters: dict[str, Any]) -> dict[str, Any]:
     return {
         "elements": elements,
         "chemsys": "-".join(chemsys) or None,
+        "functional": filters["functional"] or None,
+        "max_force": filters["max_force"],
         "iteration": filters["iteration"],
         "state": state or None,
     }

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
 from maggma.core import Store
-from pymatgen.core import Structure
 
 from atomate2_alpot.schemas import Frames, Labels
 from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS
 
 BLOCK: int = 1000
+
+ORIGINS: tuple[str, ...] = tuple(name for name in ORIGIN_COLUMNS if name != "candidate")
+
+FRAME_FIELDS: tuple[str, ...] = ("structure", "energy", "forces", "stress", *ORIGINS)
+"""What frames are made of; nothing else of a document is read."""
 
 SYMBOL_OPERATORS: frozenset[str] = frozenset({"$all", "$in", "$nin", "$eq", "$ne"})
 """Mongo operators whose values are symbols."""
@@ -46,23 +50,33 @@ class LabelStore:
         return self.store.count(_of_campaign(criteria, campaign_id))
 
     def iter_frames(
-        self,
-        criteria: dict[str, Any] | None = None,
-        block: int = BLOCK,
-        campaign_id: str | None = None,
+        self, criteria: dict[str, Any] | None = None, block: int = BLOCK, **filters: Any
     ) -> Iterator[Frames]:
         """Yield labelled frames in blocks, so that memory does not grow with the dataset.
+
+        Parameters
+        ----------
+        criteria : dict, optional
+            Mongo-style filter on label documents.
+        block : int
+            Frames of a block; the last one may have fewer.
+        **filters
+            As in :func:`build_criteria`.
 
         Raises
         ------
         ValueError
-            If the criteria ask for labels that are not successful: these are no frames.
+            If the criteria ask for labels that are not successful (these are no frames), or
+            ``block`` is below 1.
         """
-        for frames, _ in self._blocks(criteria, block, campaign_id):
+        for frames, _ in self._blocks(_merge(build_criteria(**filters), criteria or {}), block):
             yield frames
 
     def query(self, criteria: dict[str, Any] | None = None, **filters: Any) -> Frames:
-        """Return labelled frames.
+        """Return labelled frames, read in blocks.
+
+        What is in memory is the frames themselves, in columns; use :meth:`iter_frames` where they
+        do not fit.
 
         Parameters
         ----------
@@ -71,7 +85,7 @@ class LabelStore:
         **filters
             As in :func:`build_criteria`.
         """
-        return self.query_with_fields((), _merge(build_criteria(**filters), criteria or {}))[0]
+        return Frames.concat(list(self.iter_frames(criteria, **filters)))
 
     def query_with_fields(
         self,
@@ -95,21 +109,20 @@ class LabelStore:
         found : dict of str to list
             Field -> one value per frame; None where a document lacks it.
         """
-        blocks = list(self._blocks(criteria, BLOCK, campaign_id, fields))
+        blocks = list(self._blocks(_of_campaign(criteria, campaign_id), BLOCK, fields))
         found = {name: [row.get(name) for _, rows in blocks for row in rows] for name in fields}
         return Frames.concat([frames for frames, _ in blocks]), found
 
     def _blocks(
-        self,
-        criteria: dict[str, Any] | None,
-        block: int,
-        campaign_id: str | None,
-        fields: Sequence[str] = (),
+        self, criteria: dict[str, Any], block: int, fields: Sequence[str] = ()
     ) -> Iterator[tuple[Frames, list[dict[str, Any]]]]:
-        wanted = _merge({"state": "successful"}, criteria or {})
-        documents = self.documents(wanted, campaign_id=campaign_id)
+        if block < 1:
+            raise ValueError(f"block: {block} frames; give a whole number above 0")
+        wanted = _merge({"state": "successful"}, criteria)
+        _check_symbols(wanted)
+        documents = self.store.query(wanted, [*FRAME_FIELDS, *fields])
         while rows := list(islice(documents, block)):
-            yield _frames(rows), [{name: row.get(name) for name in fields} for row in rows]
+            yield frames_of(rows), [{name: row.get(name) for name in fields} for row in rows]
 
 
 EQUALITIES: tuple[str, ...] = ("functional", "campaign_id", "stage", "iteration", "state")
@@ -200,13 +213,26 @@ def _check_symbols(criteria: dict[str, Any]) -> None:
             )
 
 
-def _frames(rows: list[dict[str, Any]]) -> Frames:
-    structures = [Structure.from_dict(r["structure"]) for r in rows]
+def frames_of(rows: Sequence[Mapping[str, Any]]) -> Frames:
+    """Return the frames of successful label documents.
+
+    Reads pymatgen's structure dictionaries as arrays: an object for each structure and site would
+    take most of the time of a query.
+    """
+    cells = [row["structure"]["lattice"]["matrix"] for row in rows]
+    sites = [site for row in rows for site in row["structure"]["sites"]]
     missing = np.full((3, 3), np.nan).tolist()
     labels = Labels(
-        [r["energy"] for r in rows],
-        np.concatenate([np.asarray(r["forces"], dtype=float) for r in rows]),
-        [missing if r["stress"] is None else r["stress"] for r in rows],
+        [row["energy"] for row in rows],
+        [force for row in rows for force in row["forces"]],
+        [missing if row.get("stress") is None else row["stress"] for row in rows],
     )
-    origin = {name: [r.get(name) for r in rows] for name in ORIGIN_COLUMNS if name != "candidate"}
-    return Frames.from_structures(structures).with_labels(labels).with_origin(**origin)
+    return Frames.from_arrays(
+        [atomic_numbers[site["species"][0]["element"]] for site in sites],
+        [site["xyz"] for site in sites],
+        cells,
+        [len(row["structure"]["sites"]) for row in rows],
+        pbc=[row["structure"]["lattice"].get("pbc", (True, True, True)) for row in rows],
+        labels=labels,
+        origin={name: [row.get(name) for row in rows] for name in ORIGINS},
+    )
