@@ -96,15 +96,22 @@ def _explain(error: ErrorDetails) -> str:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """Return the keys of the section a location points into."""
     model: type[BaseModel] = RunConfig
+    candidates: list[type[BaseModel]] = []
     for part in location:
         field = model.model_fields.get(str(part))
-        if field is None:
-            continue  # a tag of a union
+        if field is None:  # a tag of a union, or a place in a list
+            model = next((m for m in candidates if _kind(m) == part), model)
+            continue
         candidates = [a for a in _models(field.annotation) if not a.model_fields.get("kind")]
         candidates = candidates or _models(field.annotation)
         if candidates:
             model = candidates[0]
     return sorted(model.model_fields)
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    field = model.model_fields.get("kind")
+    return None if field is None else field.default
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -7,12 +7,14 @@ from atomate2_alpot.train.e0 import fit_e0s, resolve_e0s
 from atomate2_alpot.train.errors import TrainingError
 from atomate2_alpot.train.mace_settings import MaceSettings
 from atomate2_alpot.train.makers import CommitteeTrainer
+from atomate2_alpot.train.mtp_settings import MtpSettings
 from atomate2_alpot.train.splits import assign_splits, split_frames
 
 __all__ = [
     "CalibrationSettings",
     "CommitteeTrainer",
     "MaceSettings",
+    "MtpSettings",
     "TrainingError",
     "assign_splits",
     "fit_e0s",

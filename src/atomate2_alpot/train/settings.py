@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from atomate2_alpot.train.mace_settings import MaceSettings
+from typing import Annotated, Any
 
-TrainerSettings = MaceSettings
-"""Settings of one of the trainers in ``train.run.FITTERS``."""
+from pydantic import BeforeValidator, Field
+
+from atomate2_alpot.train.mace_settings import MaceSettings
+from atomate2_alpot.train.mtp_settings import MtpSettings
+
+
+def _default_kind(given: Any) -> Any:
+    return {"kind": "mace", **given} if isinstance(given, dict) else given
+
+
+TrainerSettings = Annotated[
+    MaceSettings | MtpSettings, Field(discriminator="kind"), BeforeValidator(_default_kind)
+]
+"""Settings of one of the trainers in ``train.run.FITTERS``; where no kind is named, MACE's."""
