@@ -19,7 +19,6 @@ from atomate2_alpot.campaign.documents import (
     COLLECTED,
     FAILED,
     FINISHED,
-    PAUSED,
     PLANNED,
     RUNNING,
     SUBMITTED,
@@ -110,36 +109,33 @@ class Campaign:
         self.state.create(doc)
         return doc
 
-    def advance(self, note: Callable[[str], object] | None = None) -> Progress:
+    def advance(self, note: Callable[[Progress], object] | None = None) -> Progress:
         """Collect what is finished, submit what is missing, go on where the policy allows.
 
         Parameters
         ----------
         note : callable, optional
-            Told of each stage that is left.
+            Told of every workflow and stage, as it happens.
 
         Returns
         -------
         Progress
             What this call did; nothing if there is nothing to do yet.
         """
-        progress = Progress()
+        progress = Progress(note=note)
         while True:
             ctx = self._context(self._load())
             if ctx.doc.stage == END:
                 return progress
             if not self._plan(ctx):
-                continue  # somebody planned it, or went on
+                continue  # now it is planned, by this process or another
             worker = Worker(ctx, STAGES[ctx.doc.stage], self.engine, progress)
             worker.collect()
             if ctx.doc.status != RUNNING:
                 return progress
             worker.submit()
-            n_stages = len(progress.stages)
             if not self._finish(worker):
                 return progress
-            if note is not None and len(progress.stages) > n_stages:
-                note(f"{ctx.doc.stage_id} is done")
 
     def collect(self) -> Progress:
         """Collect what is finished, and nothing else."""
@@ -147,26 +143,6 @@ class Campaign:
         if ctx.doc.stage != END:
             Worker(ctx, STAGES[ctx.doc.stage], self.engine, progress).collect()
         return progress
-
-    def pause(self) -> None:
-        """Submit nothing more; what the engine has, it runs, and `advance` collects it.
-
-        Raises
-        ------
-        CampaignError
-            If the campaign is not running.
-        """
-        self._change([RUNNING], PAUSED, "paused")
-
-    def resume(self) -> None:
-        """Let a paused campaign go on.
-
-        Raises
-        ------
-        CampaignError
-            If it is not paused.
-        """
-        self._change([PAUSED], RUNNING, "")
 
     def retry(self, failed_labels: bool = False) -> list[str]:
         """Let failed workflows of the present stage run again, and a failed campaign go on.
@@ -211,13 +187,6 @@ class Campaign:
     def _context(self, doc: CampaignDoc) -> Context:
         return Context(self.maker, self.stores, self.state, self.policy, doc)
 
-    def _change(self, old: list[str], new: str, message: str) -> None:
-        doc = self.state.load()
-        if not self.state.set_status(old, new, message):
-            raise CampaignError(
-                f"campaign {doc.campaign_id} is {doc.status}, not {' or '.join(old)}"
-            )
-
     def _plan(self, ctx: Context) -> bool:
         """Write the batches of the stage; tell whether `ctx` is up to date after it."""
         doc = ctx.doc
@@ -242,7 +211,7 @@ class Campaign:
             self.state.set_status([RUNNING], FAILED, str(error))
             return False
         if self.state.move(ctx.doc, self._changes(ctx.doc, step)):
-            worker.progress.stages.append(ctx.doc.stage_id)
+            worker.progress.add("stages", ctx.doc.stage_id)
         return True
 
     def _may_go_on(self, worker: Worker) -> bool:

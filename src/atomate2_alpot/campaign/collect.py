@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +17,9 @@ from atomate2_alpot.flows.routing import apply_routing
 logger = logging.getLogger(__name__)
 
 
+ACTIONS: tuple[str, ...] = ("collected", "submitted", "resubmitted", "failed")
+
+
 @dataclass
 class Progress:
     """What one pass did.
@@ -26,6 +30,8 @@ class Progress:
         Keys of batches.
     stages : list of str
         Stages that were left.
+    note : callable, optional
+        Called with this object whenever a list of it has grown.
     """
 
     submitted: list[str] = field(default_factory=list)
@@ -33,6 +39,17 @@ class Progress:
     failed: list[str] = field(default_factory=list)
     resubmitted: list[str] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
+    note: Callable[[Progress], object] | None = field(default=None, repr=False)
+
+    def add(self, what: str, key: str) -> None:
+        """Add to one of the lists."""
+        getattr(self, what).append(key)
+        if self.note is not None:
+            self.note(self)
+
+    def __str__(self) -> str:
+        counts = ((name, len(getattr(self, name))) for name in ACTIONS)
+        return ", ".join(f"{n} {name}" for name, n in counts if n) or "nothing to do yet"
 
 
 @dataclass
@@ -46,12 +63,15 @@ class Worker:
     engine : Engine
     progress : Progress
         Written to.
+    lacking : dict
+        Key of a batch -> what is missing of its output.
     """
 
     ctx: Context
     stage: Stage
     engine: Engine
     progress: Progress
+    lacking: dict[str, str] = field(default_factory=dict)
 
     # --- what came back -----------------------------------------------------------------------
 
@@ -95,44 +115,46 @@ class Worker:
         try:
             counts = self.stage.collect(self.ctx, batch.model_copy(update={"output": output}))
         except MissingOutputError as error:
-            logger.info("%s: %s", batch.key, error)
+            self.lacking[batch.key] = str(error)
             return False
         changes = {"state": COLLECTED, "output": output, "counts": counts, "message": ""}
         if self.ctx.state.change(batch, changes):
-            self.progress.collected.append(batch.key)
+            self.progress.add("collected", batch.key)
             if attempt != batch.attempt:
                 self._cancel(workflow_key(batch))
         return True
 
     def _fail(self, batch: BatchDoc, state: WorkflowState | None) -> None:
         what = f"workflow {workflow_key(batch)} failed; see the log of {self.engine.name}"
-        if state == WorkflowState.COMPLETED:
+        if batch.key in self.lacking:
+            what = f"workflow {workflow_key(batch)} is complete, but {self.lacking[batch.key]}"
+        elif state == WorkflowState.COMPLETED:
             what = (
                 f"workflow {workflow_key(batch)} is complete, but its output is not in "
                 f"{self.ctx.stores.where}: do the workers of {self.engine.name} write to the "
                 "store of this campaign (jobflow.yaml)?"
             )
         if self.ctx.state.change(batch, {"state": BROKEN, "message": what}):
-            self.progress.failed.append(batch.key)
+            self.progress.add("failed", batch.key)
 
     def _hand_over_again(self, batch: BatchDoc, now: datetime) -> None:
         """Submit a workflow that the engine does not know: whoever was to submit it died."""
         grace = timedelta(seconds=self.ctx.policy.grace)
         if batch.submitted_at is None or now - batch.submitted_at >= grace:
             self._submit(batch)
-            self.progress.resubmitted.append(batch.key)
+            self.progress.add("resubmitted", batch.key)
 
     def _end_lease(self, batch: BatchDoc) -> None:
         key, policy = workflow_key(batch), self.ctx.policy
         words = f"{key} did not return within {policy.lease:g} h"
         if batch.attempt < policy.max_attempts:
-            changed = self.ctx.state.again(batch, words)
-            self.progress.resubmitted += [batch.key] if changed else []
+            action, changed = "resubmitted", self.ctx.state.again(batch, words)
         else:
             words += f"; that was attempt {batch.attempt} of {policy.max_attempts}"
-            changed = self.ctx.state.change(batch, {"state": BROKEN, "message": words})
-            self.progress.failed += [batch.key] if changed else []
+            changes = {"state": BROKEN, "message": words}
+            action, changed = "failed", self.ctx.state.change(batch, changes)
         if changed:
+            self.progress.add(action, batch.key)
             self._cancel(key)
 
     # --- what goes out ------------------------------------------------------------------------
@@ -155,7 +177,7 @@ class Worker:
             except Exception:
                 state.change(claimed, {"state": PLANNED, "submitted_at": None, "deadline": None})
                 raise
-            self.progress.submitted.append(batch.key)
+            self.progress.add("submitted", batch.key)
 
     def _submit(self, batch: BatchDoc) -> None:
         key = workflow_key(batch)

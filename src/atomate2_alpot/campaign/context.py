@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobflow import Flow, Job
+from jobflow.utils.find import find_key
 from monty.json import MontyDecoder
+from pydash import get
 
 from atomate2_alpot.campaign.documents import BatchDoc, CampaignDoc
 from atomate2_alpot.campaign.policy import CampaignPolicy
@@ -19,6 +21,7 @@ from atomate2_alpot.flows.jobs import carry
 from atomate2_alpot.flows.loop import tag
 from atomate2_alpot.flows.state import LoopState, Pointer
 from atomate2_alpot.label import LabelMaker
+from atomate2_alpot.schemas.blobs import BlobError
 
 
 class MissingOutputError(RuntimeError):
@@ -92,17 +95,24 @@ class Context:
             found = self.stores.jobs.query_one(
                 {"uuid": pointer.uuid}, [path], {"index": -1}, load=True
             )
-        except KeyError:  # the document is written before its blobs
-            raise MissingOutputError(
-                f"a blob of output {pointer.uuid} is not in {self.stores.where}: run the job that "
-                "made it again in its engine"
-            ) from None
+        except BlobError as error:  # a document is written before its blobs
+            raise MissingOutputError(f"output {pointer.uuid}: {error}") from None
         value: Any = found
         for name in ["output", *pointer.path]:
             value = value.get(name) if isinstance(value, dict) else None
         if value is None:
             raise MissingOutputError(f"{path} of {pointer.uuid} is not in {self.stores.where}")
         return MontyDecoder().process_decoded(value)
+
+    def require_blobs(self, uuid: str) -> None:
+        """Raise ``MissingOutputError`` if an output lacks a blob; none is read."""
+        wanted = {"uuid": uuid}
+        found = self.stores.jobs.query_one(wanted, sort={"index": -1}, load=False) or {}
+        names = [get(found, list(path))["blob_uuid"] for path in find_key(found, "blob_uuid")]
+        blobs = self.stores.jobs.additional_stores["data"]  # type: ignore[has-type]
+        there = set(blobs.distinct("blob_uuid", {"blob_uuid": {"$in": names}})) if names else set()
+        if missing := sorted(set(names) - there):
+            raise MissingOutputError(f"blob {missing[0]} of output {uuid} is missing")
 
     def read_fields(self, uuid: str, fields: Iterable[str]) -> dict[str, Any]:
         """Return fields of an output, without blobs."""

@@ -117,6 +117,7 @@ class Gather:
 
     def collect(self, ctx: Context, batch: BatchDoc) -> dict[str, Any]:
         """Count the labels."""
+        ctx.require_blobs(str(batch.output))
         return ctx.read_fields(str(batch.output), ["n_requested", "n_labelled"])
 
     def give_up(self, ctx: Context, batch: BatchDoc) -> str | None:  # noqa: ARG002
@@ -153,6 +154,7 @@ class Join(Gather):
         name = batch.payload["set"]
         if _limits(ctx, name).max_energy_deviation is not None:
             _write(ctx, ctx.read(Pointer(uuid=str(batch.output))), batch.key, name)
+        ctx.require_blobs(str(batch.output))
         return ctx.read_fields(str(batch.output), ["n_requested", "n_labelled"])
 
     def finish(self, ctx: Context) -> Step:

@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from atomate2_alpot.campaign.documents import (
     BATCH_STATES,
+    PAUSED,
     PLANNED,
     RUNNING,
     SUBMITTED,
@@ -101,6 +102,31 @@ class CampaignState:
         changed = self.campaigns.update_one(criteria, {"$set": {"status": new, "message": message}})
         return changed.matched_count == 1
 
+    def pause(self) -> None:
+        """Let nothing more be submitted; what the engine has, it runs, and that is collected.
+
+        Raises
+        ------
+        CampaignError
+            If the campaign is not running.
+        """
+        self._turn(RUNNING, PAUSED, "paused")
+
+    def resume(self) -> None:
+        """Let a paused campaign go on.
+
+        Raises
+        ------
+        CampaignError
+            If it is not paused.
+        """
+        self._turn(PAUSED, RUNNING, "")
+
+    def _turn(self, old: str, new: str, message: str) -> None:
+        doc = self.load()
+        if not self.set_status([old], new, message):
+            raise CampaignError(f"campaign {doc.campaign_id} is {doc.status}, not {old}")
+
     def set_config(self, config: Mapping[str, Any]) -> None:
         """Replace the config that is kept."""
         self.campaigns.update_one({"_id": self.campaign_id}, {"$set": {"config": dict(config)}})
@@ -174,6 +200,17 @@ class CampaignState:
     def counts(self, stage_id: str) -> dict[str, int]:
         """Count the batches of a stage by state."""
         return {state: self.count(stage_id, state) for state in BATCH_STATES}
+
+    def label_counts(self, stage_id: str) -> dict[str, int]:
+        """Sum the labels asked for and there, over the batches of a stage."""
+        names = {"requested": "n_requested", "labelled": "n_labelled"}
+        sums = {name: {"$sum": f"$counts.{field}"} for name, field in names.items()}
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"stage_id": stage_id}},
+            {"$group": {"_id": None, **sums}},
+        ]
+        found: dict[str, Any] = next(iter(self.batches.aggregate(pipeline)), {})
+        return {name: found.get(name, 0) for name in names}
 
     def claim(self, batch: BatchDoc, lease: timedelta | None) -> BatchDoc | None:
         """Mark a planned batch as submitted; of several who try, one gets it."""

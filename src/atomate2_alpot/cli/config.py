@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from atomate2_alpot.campaign.engines.settings import EngineSettings
+from atomate2_alpot.campaign.policy import CampaignPolicy
 from atomate2_alpot.flows.routing import Routing
 from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.label.limits import LabelLimits
@@ -192,6 +193,9 @@ class RunConfig(Settings):
     routing: Routing = Routing()
     engine: EngineSettings = EngineSettings()
     store: StoreSection = StoreSection()
+    campaign: CampaignPolicy = Field(
+        CampaignPolicy(), description="Campaign mode: sizes and patience (alpot campaign)."
+    )
 
     def without_secrets(self) -> dict[str, Any]:
         """Return the config as plain values, without the URI of the store."""

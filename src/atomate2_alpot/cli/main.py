@@ -9,12 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from atomate2_alpot.cli import campaign
+
 app = typer.Typer(
     help="Build datasets for interatomic potentials, and train them, by active learning.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+app.add_typer(campaign.app, name="campaign")
 
 RunDir = Annotated[Path, typer.Option("--run-dir", "-d", help="Folder of the run.")]
 DEFAULT_RUN = Path("alpot-run")

@@ -23,6 +23,7 @@ from atomate2_alpot.schemas.files import write_atomic
 CONFIG_COPY = "config.yaml"
 
 CHANGEABLE: tuple[str, ...] = (
+    "campaign",
     "engine",
     "label.batch_size",
     "label.gather_size",
