@@ -24,6 +24,7 @@ from atomate2_alpot.flows.jobs import (
 from atomate2_alpot.flows.routing import Routing, apply_routing
 from atomate2_alpot.flows.state import LoopState, Pointer
 from atomate2_alpot.flows.stopping import LoopSettings
+from atomate2_alpot.flows.tags import tag, tag_chain
 from atomate2_alpot.flows.voters import check_voters
 from atomate2_alpot.label import LabelFractionError, LabelMaker, check_label_fraction
 from atomate2_alpot.schemas import CommitteeDoc, Frames, LabelBatchDoc, PotentialSpec
@@ -108,7 +109,7 @@ class ActiveLearningMaker(Maker):
         tag(jobs, campaign_id, 0, "prepare")
         tag([test, test_labels], campaign_id, 0, "test")
         flow = Flow([*jobs, start], output=start.output, name=self.name)
-        _tag_chain(start, campaign_id, 0)
+        tag_chain(start, campaign_id, 0)
         apply_routing(flow, self.routing)  # what the flow grows into inherits it
         return flow
 
@@ -270,7 +271,7 @@ class ActiveLearningMaker(Maker):
     def _chain(self, jobs: list[Job | Flow], last: Job, state: LoopState, stage: str) -> Flow:
         """Join the jobs of a stage with the job that extends the flow after them."""
         tag(jobs, state.campaign_id, state.iteration, stage)
-        _tag_chain(last, state.campaign_id, state.iteration)
+        tag_chain(last, state.campaign_id, state.iteration)
         name = f"{self.name}: {stage} {state.iteration}"
         return Flow([*jobs, last], output=last.output, name=name)
 
@@ -282,16 +283,3 @@ def _counts(made: Job | Flow) -> dict[str, Any]:
 
 def _carry(**pointers: Pointer | list[Pointer] | None) -> Job:
     return carry(pointers)
-
-
-def tag(jobs: list[Job | Flow], campaign_id: str, iteration: int, stage: str) -> None:
-    """Write metadata to jobs and to whatever they grow into."""
-    for item in jobs:
-        metadata = {"campaign_id": campaign_id, "iteration": iteration, "stage": stage}
-        item.update_metadata(metadata, dynamic=True)
-
-
-def _tag_chain(item: Job, campaign_id: str, iteration: int) -> None:
-    """Write metadata to a job that makes the next stage, whose jobs have their own."""
-    metadata = {"campaign_id": campaign_id, "iteration": iteration, "stage": "loop"}
-    item.update_metadata(metadata, dynamic=False)

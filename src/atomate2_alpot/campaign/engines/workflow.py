@@ -10,9 +10,7 @@ from jobflow import Flow
 
 from atomate2_alpot.campaign.engines.base import KEY, EngineError, WorkflowState
 from atomate2_alpot.flows.routing import Routing
-
-TAGGED: tuple[str, ...] = ("campaign_id", "iteration", "stage", "batch")
-"""Metadata that a workflow has if all its jobs have them, with one value."""
+from atomate2_alpot.flows.tags import TAGGED, tags_of
 
 
 class JobKind(Enum):
@@ -55,15 +53,15 @@ def workflow_state(kinds: Iterable[JobKind], completed: bool) -> WorkflowState:
 
 
 def workflow_metadata(flow: Flow, key: str) -> dict[str, Any]:
-    """Return the metadata of a flow's workflow: its own, what its jobs agree on, tags, the key."""
+    """Return the metadata of a flow's workflow: its own or what its jobs agree on, tags, key."""
     jobs = [job.metadata for job, _ in flow.iterflow()]
     shared = {
         name: jobs[0][name]
         for name in TAGGED
         if all(name in m and m[name] == jobs[0][name] for m in jobs)
     }
-    metadata = {**shared, **flow.metadata, KEY: key}
-    tags = [*metadata.get("tags", []), *(f"{n}:{metadata[n]}" for n in TAGGED if n in metadata)]
+    metadata = {**(flow.metadata or shared), KEY: key}
+    tags = [*metadata.get("tags", []), *tags_of(metadata)]
     return {**metadata, "tags": list(dict.fromkeys(tags))}
 
 
