@@ -17,7 +17,13 @@ from atomate2_alpot.schemas import (
     PotentialSpec,
     Shard,
 )
-from atomate2_alpot.select import DirectSampler, QueryByCommittee, RandomSampler, direct_sample
+from atomate2_alpot.select import (
+    DirectSampler,
+    Known,
+    QueryByCommittee,
+    RandomSampler,
+    direct_sample,
+)
 from atomate2_alpot.select import makers as select_makers
 from atomate2_alpot.select.criteria import ElementFactors
 from atomate2_alpot.select.descriptors import composition_rdf, describe
@@ -306,7 +312,7 @@ def choice(**update) -> dict[str, int]:
 
 def test_known_frames_are_not_chosen_again(space):
     committee = CommitteeDoc(members=[toy(1), toy(2)])
-    doc = screen_range(space, 0, 40, 2, committee, off())
+    doc = screen_range(space, 0, 40, 2, off(), Known(committee=committee))
     first = choose_frames([doc], off(), RandomSampler(), [], choice())
     second = choose_frames([doc], off(), RandomSampler(), [first.frames], choice(budget=100))
     assert not set(first.frames.frame_id) & set(second.frames.frame_id)
@@ -317,7 +323,7 @@ def test_known_frames_are_not_chosen_again(space):
 
 def test_agreeing_committee_selects_nothing_and_says_what_it_saw(space):
     committee = CommitteeDoc(members=[toy(1), toy(1)])
-    doc = screen_range(space, 0, 10, 2, committee, off())
+    doc = screen_range(space, 0, 10, 2, off(), Known(committee=committee))
     selection = choose_frames([doc], off(), DirectSampler(), [], choice())
     assert selection.n_selected == len(selection.frames) == 0
     assert selection.spread_quantiles["energy"]["max"] == 0
@@ -341,7 +347,7 @@ def test_flow_selects_the_same_however_it_is_cut(space, job_store, monkeypatch, 
 
     def run(chunk_size):
         maker = select_makers.CommitteeSelector(criterion=off(), chunk_size=chunk_size)
-        flow = maker.make([Shard(source=space, start=0, stop=45)], committee, [], 1, 8)
+        flow = maker.make([Shard(source=space, start=0, stop=45)], committee, [], [], 1, 8)
         run_locally(flow, store=job_store, log=False, raise_immediately=True)
         return MontyDecoder().process_decoded(job_store.get_output(flow.output.uuid, load=True))
 

@@ -18,8 +18,8 @@ from atomate2_alpot.schemas import (
     PotentialSpec,
     Shard,
 )
-from atomate2_alpot.select import DirectSampler, QueryByCommittee, RandomSampler, samplers
-from atomate2_alpot.select.criteria import add_gaps, count_gaps
+from atomate2_alpot.select import DirectSampler, Known, QueryByCommittee, RandomSampler, samplers
+from atomate2_alpot.select.criterion import add_gaps, count_gaps
 from atomate2_alpot.select.makers import CommitteeSelector
 from atomate2_alpot.select.screening import (
     ScreenedRange,
@@ -127,11 +127,11 @@ def test_the_fraction_is_judged_on_all_ranges_together(frames, sound):
 @pytest.mark.parametrize("chunk_size", [5, 60])
 def test_the_verdict_on_members_does_not_depend_on_the_chunks(space, job_store, chunk_size):
     committee = CommitteeDoc(members=[toy(1), toy(2, nan_fraction=0.1)])
-    gaps = screen_range(space, 0, 60, 1, committee, ALL_PHYSICAL).gaps
+    gaps = screen_range(space, 0, 60, 1, ALL_PHYSICAL, Known(committee=committee)).gaps
     (counts,) = gaps.values()
     just_enough = ALL_PHYSICAL.model_copy(update={"max_nonfinite_fraction": counts["any"] / 60})
     maker = CommitteeSelector(criterion=just_enough, chunk_size=chunk_size)
-    flow = maker.make([Shard(source=space, start=0, stop=60)], committee, [], 1, 8)
+    flow = maker.make([Shard(source=space, start=0, stop=60)], committee, [], [], 1, 8)
     run_locally(flow, store=job_store, log=False, raise_immediately=True)
     done = MontyDecoder().process_decoded(job_store.get_output(flow.output.uuid, load=True))
     assert done.verdicts["not_finite"] == counts["any"] > 0

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jobflow import Flow, Job, OutputReference
 
-from atomate2_alpot.schemas import Frames, Shard
+from atomate2_alpot.schemas import CommitteeDoc, Frames, Shard
 
 
 class Proposer(Protocol):
@@ -37,11 +37,23 @@ class Selector(Protocol):
         self,
         shards: list[Shard],
         committee: OutputReference,
+        training: list[OutputReference],
         exclude: list[OutputReference],
         iteration: int,
         budget: int,
     ) -> Flow:
-        """Make the flow whose output is a ``SelectionDoc`` of at most ``budget`` frames."""
+        """Make the flow whose output is a ``SelectionDoc`` of at most ``budget`` frames.
+
+        ``training`` holds the frames labelled so far, ``exclude`` the test set; neither may be
+        selected, and only the former may be learned from.
+        """
+        ...
+
+    def check(self, committee: CommitteeDoc, with_training: bool) -> None:
+        """Raise ``ValueError`` if iteration 1 would lack what the settings need.
+
+        Its committee is given, and whether frames are labelled before it, besides the test set.
+        """
         ...
 
     def hold_out(self, shard: Shard, committee: OutputReference) -> Flow:

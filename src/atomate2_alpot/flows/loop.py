@@ -133,11 +133,12 @@ class ActiveLearningMaker(Maker):
     def iteration_flow(self, state: LoopState) -> Flow:
         """Build screening and selection of one iteration."""
         inputs = _carry(pool=state.pool, committee=state.committee)
-        known = _carry(frames=[*state.dataset, state.test])
+        known = _carry(training=list(state.dataset), test=state.test)
         select = self.selector.make(  # type: ignore[union-attr]
             self.proposer.shards(inputs.output["pool"], state.iteration),  # type: ignore[union-attr]
             inputs.output["committee"],
-            [known.output["frames"][i] for i in range(len(state.dataset) + 1)],
+            [known.output["training"][i] for i in range(len(state.dataset))],
+            [known.output["test"]],
             state.iteration,
             self.loop.budget(state.n_labels),
         )
@@ -229,6 +230,8 @@ class ActiveLearningMaker(Maker):
             raise ValueError(
                 f"committee: {self.committee_names} cannot disagree; give at least two members"
             )
+        with_training = self.loop.label_crystals or self.loop.label_atoms
+        self.selector.check(self._committee_doc(), with_training)  # type: ignore[union-attr]
 
     def _anchors(self, crystals: OutputReference) -> dict[str, Job | Flow]:
         """Make what is labelled before the loop and joins the training set."""

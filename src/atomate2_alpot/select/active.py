@@ -9,8 +9,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from atomate2_alpot.schemas import ActiveSetTable
+from atomate2_alpot.schemas import ActiveSetTable, Document
 from atomate2_alpot.select.descriptors import Described
 from atomate2_alpot.select.known import Known
 from atomate2_alpot.select.rows import FeatureRows, feature_rows, group_name
@@ -22,6 +23,14 @@ logger = logging.getLogger(__name__)
 
 AnySet = ActiveSet | LocalActiveSet
 Clusters = int | Literal["birch"] | None
+
+
+class ActiveSetsDoc(Document):
+    """Active sets of the frames that an iteration begins with."""
+
+    table: ActiveSetTable
+    n_frames: int = Field(description="Labelled frames they were chosen from.")
+    seconds: float
 
 
 class ActiveSets:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from atomate2_alpot.schemas import Frames, Settings
-from atomate2_alpot.select.known import Known
+from atomate2_alpot.select.kinds import by_kind
+from atomate2_alpot.select.known import NOTHING_KNOWN, Known
 from atomate2_alpot.select.samplers import (
-    NOTHING_KNOWN,
     DirectSampler,
     RandomSampler,
     Sample,
@@ -21,30 +19,6 @@ from atomate2_alpot.select.samplers import (
     TopSampler,
 )
 from atomate2_alpot.select.sequential import SequentialSampler
-
-
-def by_kind(registry: dict[str, type], default: str) -> Callable[[Any], Any]:
-    """Return a validator that fills in the kind of a section, and names the nearest to a wrong one.
-
-    Parameters
-    ----------
-    registry : dict of str to type
-        Looked at when a section is validated.
-    default : str
-        Kind of a section that gives none.
-    """
-
-    def check(section: Any) -> Any:
-        if not isinstance(section, dict):
-            return section
-        kind = section.get("kind", default)
-        if kind not in registry:
-            near = get_close_matches(str(kind), registry, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"kind {kind!r}: {hint}choose from {sorted(registry)}")
-        return {**section, "kind": kind}
-
-    return check
 
 
 class ChainSampler(Settings):

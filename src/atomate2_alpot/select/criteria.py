@@ -1,28 +1,34 @@
-"""Query by committee: which candidates the members disagree on (MP-ALOE, METHODS.md §1)."""
+"""Query by committee: on raw disagreement (MP-ALOE) or on the estimated error (TrainsPot, CAGO)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from atomate2_alpot.schemas import CommitteePrediction, Frames, ScoreTable, Settings
-from atomate2_alpot.uncertainty import DISAGREEMENTS
+from atomate2_alpot.schemas import CommitteeDoc, CommitteePrediction, Frames, Settings
+from atomate2_alpot.select.criterion import (
+    QUANTITIES,
+    Criterion,
+    Judged,
+    spread_columns,
+)
+from atomate2_alpot.select.known import Known
+from atomate2_alpot.uncertainty import (
+    Calibration,
+    calibrated_threshold,
+    calibration_from_dict,
+    component_spread,
+)
+from atomate2_alpot.uncertainty.disagreement import frame_max, frame_mean
+
+Array = NDArray[np.float64]
 
 NOBLE_GASES: tuple[int, ...] = (2, 10, 18, 36, 54, 86)
 LANTHANOIDS: tuple[int, ...] = tuple(range(57, 72))
 ACTINOIDS: tuple[int, ...] = tuple(range(89, 104))
-
-QUANTITIES: tuple[str, ...] = ("energy", "forces", "stress")
-
-MIN_JUDGED: int = 50
-"""Candidates below which one that a member cannot evaluate weighs no more than 1 in as many."""
-
-Gaps = dict[str, dict[str, int]]
-"""Member -> frames it could not evaluate, by quantity."""
 
 
 class ElementFactors(Settings):
@@ -35,7 +41,7 @@ class ElementFactors(Settings):
     actinoid: float = Field(4.0, gt=0, description="Ac-Lr: frozen cores describe them badly.")
     lanthanoid: float = Field(3.0, gt=0, description="La-Lu: likewise.")
 
-    def factors(self, frames: Frames) -> NDArray[np.float64]:
+    def factors(self, frames: Frames) -> Array:
         """Return the product of the factors that apply to each frame, shape (S,)."""
         groups = (
             (NOBLE_GASES, self.noble_gas),
@@ -53,17 +59,16 @@ class ElementFactors(Settings):
         return result
 
 
-class QueryByCommittee(Settings):
-    """Select a candidate when ANY of three disagreements exceeds its threshold.
-
-    Defaults are MP-ALOE's. Candidates that the committee finds unphysical are rejected first.
-    """
+class RawThresholds(Settings):
+    """Thresholds on the disagreement itself; ANY of the three selects. Defaults are MP-ALOE's."""
 
     energy: float = Field(0.1, gt=0, description="Threshold in eV/atom (formation energy).")
     forces: float = Field(0.1, gt=0, description="Threshold in eV/Å.")
     stress: float = Field(0.1, gt=0, description="Threshold in eV/Å³.")
-    form: Literal["std", "pairwise"] = Field(
-        "std", description="std: the paper's; pairwise: what its published code computes."
+    form: Literal["std", "pairwise", "component", "unbiased", "max"] = Field(
+        "std",
+        description="std: the paper's; pairwise: what its published code computes; component: per "
+        "component (TrainsPot's D); unbiased: std with 1/(M-1); max: CBE and CBF.",
     )
     element_factors: ElementFactors | None = Field(
         default_factory=ElementFactors, description="Factors on all thresholds; null = none."
@@ -71,158 +76,163 @@ class QueryByCommittee(Settings):
     size_factor: bool = Field(
         True, description="Multiply the thresholds by sqrt(n_atoms / 2), as MP-ALOE's code does."
     )
-    formation_energy: float | None = Field(
-        0.25, description="Reject above this median formation energy, eV/atom; null = off."
-    )
-    max_force: float | None = Field(
-        50.0, gt=0, description="Reject above this median of the largest |F|, eV/Å; null = off."
-    )
-    mean_stress: float | None = Field(
-        0.5, gt=0, description="Reject above this median |mean normal stress|, eV/Å³; null = off."
-    )
-    max_nonfinite_fraction: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="A member that returns NaN for more of the candidates than this is an error; "
-        "below it these candidates are rejected as not_finite.",
-    )
+
+
+class QueryByCommittee(Criterion, RawThresholds):
+    """Select a candidate when ANY of three disagreements exceeds its threshold.
+
+    Defaults are MP-ALOE's. Candidates that the committee finds unphysical are rejected first.
+    """
+
+    kind: Literal["committee"] = "committee"
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """The three base thresholds by criterion."""
-        return {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        """The three base thresholds by quantity."""
+        return {name: getattr(self, name) for name in QUANTITIES}
 
-    def factor(self, frames: Frames) -> NDArray[np.float64]:
+    def factor(self, frames: Frames) -> Array:
         """Return what each frame's thresholds are multiplied by, shape (S,)."""
         factor = np.sqrt(frames.n_atoms / 2) if self.size_factor else np.ones(len(frames))
         if self.element_factors is not None:
             factor = factor * self.element_factors.factors(frames)
         return factor
 
-    def score(self, frames: Frames, prediction: CommitteePrediction) -> ScoreTable:
-        """Judge every candidate.
-
-        Parameters
-        ----------
-        frames : Frames
-        prediction : CommitteePrediction
-            On the same frames; NaN where a member could not evaluate one.
-
-        Returns
-        -------
-        ScoreTable
-            One row per frame, in order; verdicts as documented there. A frame that a member
-            could not evaluate is ``not_finite``; whether these are too many is for
-            :meth:`check_members` to say, when all are counted.
-        """
-        finite, rows = prediction.take_finite()
-        spread = DISAGREEMENTS[self.form](finite)
-        physical = _physical_medians(finite)
-        factor = self.factor(frames)
-        exceeds = np.zeros(rows.sum(), bool)
-        for name, threshold in self.thresholds.items():
-            exceeds |= getattr(spread, name) > threshold * factor[rows]
+    def judge(
+        self,
+        frames: Frames,
+        prediction: CommitteePrediction,
+        known: Known,  # noqa: ARG002
+    ) -> Judged:
+        """Compare disagreements with their thresholds."""
+        columns = spread_columns(prediction, self.form)
+        limits = {n: t * self.factor(frames) for n, t in self.thresholds.items()}
+        exceeds = np.any([columns[f"{n}_spread"] > limit for n, limit in limits.items()], axis=0)
         verdict = np.where(exceeds, "selected", "agreed").astype(object)
-        for name, values in physical.items():
-            limit = getattr(self, name)
-            if limit is not None:
-                verdict[values > limit] = name
-        columns = {
-            "energy_spread": spread.energy,
-            "forces_spread": spread.forces,
-            "stress_spread": spread.stress,
-            **physical,
-        }
-        return ScoreTable.from_columns(
-            frame_id=frames.frame_id,
-            candidate=frames.table["candidate"].to_pylist(),
-            n_atoms=frames.n_atoms,
-            threshold_factor=factor,
-            verdict=_spread_out(verdict, rows, "not_finite").tolist(),
-            **{name: _spread_out(v, rows, np.nan).astype(float) for name, v in columns.items()},
-        )
+        ratios = [columns[f"{n}_spread"] / limit for n, limit in limits.items()]
+        return Judged(verdict, np.max(ratios, axis=0), columns)
 
-    def check_members(self, gaps: Gaps, n_screened: int) -> None:
-        """Refuse a member that could not evaluate too many of all screened candidates.
 
-        Parameters
-        ----------
-        gaps : dict
-            Of :func:`count_gaps`, summed over everything that was screened.
-        n_screened : int
-            A few candidates say little: fewer than :data:`MIN_JUDGED` are judged as that many.
+class CalibratedQuery(Criterion):
+    """Select a candidate when ANY estimated error exceeds its target.
+
+    The committee's own calibrations turn the spread of each component into a standard deviation
+    σ; that σ > ε is the disagreement above τ = a·ε_thr of TrainsPot (§II A 6) said the other way
+    round. Targets default to the paper's. Choose from what passes at random, as it does, or by
+    any sampler.
+    """
+
+    kind: Literal["calibrated"] = "calibrated"
+    energy: float | None = Field(0.001, gt=0, description="Target error, eV/atom; null = none.")
+    forces: float | None = Field(0.1, gt=0, description="Target error, eV/Å; null = none.")
+    stress: float | None = Field(0.001, gt=0, description="Target error, eV/Å³; null = none.")
+    form: Literal["component", "vector", "max"] = Field(
+        "component",
+        description="What of a frame is compared. component: root mean square over components, as "
+        "an RMSE; vector: of force vectors; max: the atom with the largest σ (CBF).",
+    )
+    element_factors: ElementFactors | None = Field(
+        None, description="Factors on all targets; null = none."
+    )
+    fallback: RawThresholds | None = Field(
+        None,
+        description="Thresholds on the disagreement itself, for a committee that has no "
+        "calibration, as a pretrained one in iteration 1; null = that is an error.",
+    )
+
+    @model_validator(mode="after")
+    def _some_target(self) -> Self:
+        if not self.targets:
+            raise ValueError("energy, forces and stress are all null: give a target error")
+        return self
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """Target errors by quantity, for those that have one."""
+        found = {name: getattr(self, name) for name in QUANTITIES}
+        return {name: target for name, target in found.items() if target is not None}
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The targets, under the names of what is compared with them."""
+        return {f"{name}_sigma": target for name, target in self.targets.items()}
+
+    def used(self, committee: CommitteeDoc | None) -> Criterion:
+        """Return this criterion, or the fallback's if a calibration is missing.
 
         Raises
         ------
         ValueError
-            If a member is not finite for more than ``max_nonfinite_fraction`` of the candidates,
-            or for every one, naming it and the quantity.
+            If a calibration is missing and there is no fallback, or an estimated error does not
+            grow with the disagreement.
         """
-        allowed = self.max_nonfinite_fraction * max(n_screened, MIN_JUDGED)
-        for member, counts in gaps.items():
-            bad = counts["any"]
-            blind = bad == n_screened > 1 and self.max_nonfinite_fraction < 1
-            if bad > allowed or blind:
-                each = ", ".join(f"{q} of {counts[q]}" for q in QUANTITIES if counts[q])
-                raise ValueError(
-                    f"committee member {member} gave NaN or infinity for {bad} of {n_screened} "
-                    f"candidates ({each}), more than max_nonfinite_fraction="
-                    f"{self.max_nonfinite_fraction:g}; replace the member or raise the limit"
-                )
+        have = {} if committee is None else _calibrations(committee)
+        missing = [name for name in self.targets if name not in have]
+        if missing and self.fallback is not None:
+            fields = {n: getattr(self.fallback, n) for n in RawThresholds.model_fields}
+            return QueryByCommittee(**self.limits, **fields)
+        if missing:
+            members = [] if committee is None else [m.label for m in committee.members]
+            raise ValueError(
+                f"select.criterion (calibrated): the committee {members} has no calibration of "
+                f"{missing}. Give `fallback`, thresholds on its raw disagreement; set "
+                f"{missing[0]}: null; or use criterion kind `committee`"
+            )
+        for name, target in self.targets.items():
+            try:
+                calibrated_threshold(have[name], target)
+            except ValueError as error:
+                raise ValueError(f"select.criterion (calibrated), {name}: {error}") from error
+        return self
+
+    def factor(self, frames: Frames) -> Array:
+        """Return what each frame's targets are multiplied by, shape (S,)."""
+        if self.element_factors is None:
+            return np.ones(len(frames))
+        return self.element_factors.factors(frames)
+
+    def judge(self, frames: Frames, prediction: CommitteePrediction, known: Known) -> Judged:
+        """Compare estimated errors with their targets."""
+        if known.committee is None:
+            raise ValueError("a calibrated criterion needs `known.committee`, whose calibrations")
+        sigma = self.sigma(prediction, _calibrations(known.committee))
+        ratio = np.max([sigma[n] / target for n, target in self.targets.items()], axis=0)
+        ratio = ratio / self.factor(frames)
+        verdict = np.where(ratio > 1, "selected", "agreed").astype(object)
+        form = {"vector": "unbiased"}.get(self.form, self.form)
+        columns = {f"{name}_sigma": values for name, values in sigma.items()}
+        return Judged(verdict, ratio, {**spread_columns(prediction, form), **columns})
+
+    def sigma(
+        self, prediction: CommitteePrediction, calibrations: dict[str, Calibration]
+    ) -> dict[str, Array]:
+        """Return the estimated error of each frame, for the quantities that are calibrated.
+
+        Each component's σ is squared, and these are averaged over the 3N components of the forces
+        and the six of the stress (``component``), over atoms and summed over xyz (``vector``), or
+        the largest over atoms is taken (``max``); for the latter two the six are summed.
+
+        Returns
+        -------
+        dict of str to array, shape (S,)
+            ``energy`` in eV/atom, ``forces`` in eV/Å, ``stress`` in eV/Å³.
+        """
+        spread = component_spread(prediction)
+        square = {n: c.apply(getattr(spread, n)) ** 2 for n, c in calibrations.items()}
+        found = {}
+        if "energy" in square:
+            found["energy"] = np.sqrt(square["energy"])
+        if "forces" in square:
+            atoms, offsets = square["forces"].sum(axis=1), prediction.offsets
+            per_frame = frame_max if self.form == "max" else frame_mean
+            share = 3 if self.form == "component" else 1
+            found["forces"] = np.sqrt(per_frame(atoms, offsets) / share)
+        if "stress" in square:
+            share = 6 if self.form == "component" else 1
+            found["stress"] = np.sqrt(square["stress"].sum(axis=1) / share)
+        return found
 
 
-def count_gaps(prediction: CommitteePrediction) -> Gaps:
-    """Count the frames that each member could not evaluate.
-
-    Returns
-    -------
-    dict
-        For each member that has any, as "index (label)": how many frames are not finite in
-        energy, forces, stress, and in any of them.
-    """
-    owner = np.repeat(np.arange(len(prediction.n_atoms)), prediction.n_atoms)
-    gaps: Gaps = {}
-    for m, member in enumerate(prediction.members):
-        forces = np.zeros(len(prediction.n_atoms), bool)
-        forces[owner[~np.isfinite(prediction.forces[m]).all(axis=1)]] = True
-        bad = {
-            "energy": ~np.isfinite(prediction.energies[m]),
-            "forces": forces,
-            "stress": ~np.isfinite(prediction.stress[m]).all(axis=(1, 2)),
-        }
-        any_bad = np.any(list(bad.values()), axis=0)
-        if any_bad.any():
-            counts = {name: int(rows.sum()) for name, rows in bad.items()}
-            gaps[f"{m} ({member})"] = {**counts, "any": int(any_bad.sum())}
-    return gaps
-
-
-def add_gaps(parts: Iterable[Gaps]) -> Gaps:
-    """Sum what :func:`count_gaps` found in parts."""
-    total: Gaps = {}
-    for part in parts:
-        for member, counts in part.items():
-            so_far = total.get(member, {})
-            total[member] = {name: so_far.get(name, 0) + n for name, n in counts.items()}
-    return total
-
-
-def _physical_medians(prediction: CommitteePrediction) -> dict[str, NDArray[np.float64]]:
-    """Return medians over members of what the unphysical-structure filter looks at, each (S,)."""
-    norms = np.linalg.norm(prediction.forces, axis=2)  # (M, ΣN)
-    starts = prediction.offsets[:-1]
-    largest = np.maximum.reduceat(norms, starts, axis=1) if len(starts) else norms[:, :0]
-    normal = np.abs(np.trace(prediction.stress, axis1=2, axis2=3)) / 3  # (M, S)
-    return {
-        "formation_energy": np.median(prediction.formation_energies, axis=0),
-        "max_force": np.median(largest, axis=0),
-        "mean_stress": np.median(normal, axis=0),
-    }
-
-
-def _spread_out(values: NDArray, rows: NDArray[np.bool_], fill: float | str) -> NDArray:
-    """Put values back to the rows they belong to, ``fill`` elsewhere."""
-    out = np.full(len(rows), fill, dtype=object)
-    out[rows] = values
-    return out
+def _calibrations(committee: CommitteeDoc) -> dict[str, Calibration]:
+    given = committee.calibrations or {}
+    return {name: calibration_from_dict(d) for name, d in given.items()}

@@ -8,18 +8,22 @@ from jobflow import job
 
 from atomate2_alpot.schemas import (
     BLOBS,
+    ActiveSetTable,
     CandidateSource,
     CommitteeDoc,
     Frames,
     SelectionDoc,
 )
-from atomate2_alpot.select.criteria import QueryByCommittee
+from atomate2_alpot.select.active import ActiveSetsDoc
+from atomate2_alpot.select.criterion import Criterion
+from atomate2_alpot.select.known import Known
 from atomate2_alpot.select.screening import (
     CommitteePreparation,
     ScreenedRange,
     choose_frames,
     join_screens,
     prepare,
+    refer,
     screen_range,
 )
 
@@ -30,17 +34,27 @@ def prepare_committee(committee: CommitteeDoc, elements: list[str]) -> Committee
     return prepare(committee, elements)
 
 
+@job(data=BLOBS, output_schema=ActiveSetsDoc)
+def active_sets(
+    criterion: Criterion, committee: CommitteeDoc, training: list[Frames]
+) -> ActiveSetsDoc:
+    """Choose active sets of the training frames; see :func:`refer`."""
+    return refer(criterion, Known(training=Frames.concat(training), committee=committee))
+
+
 @job(data=BLOBS, output_schema=ScreenedRange)
 def screen(
     source: CandidateSource,
     start: int,
     stop: int,
     iteration: int,
+    criterion: Criterion,
     committee: CommitteeDoc,
-    criterion: QueryByCommittee,
+    active: ActiveSetTable | None = None,
 ) -> ScreenedRange:
     """Screen one range of candidates; see :func:`screen_range`."""
-    return screen_range(source, start, stop, iteration, committee, criterion)
+    known = Known(committee=committee, active=active)
+    return screen_range(source, start, stop, iteration, criterion, known)
 
 
 @job(data=BLOBS, output_schema=ScreenedRange)
@@ -52,10 +66,13 @@ def gather_screens(screens: list[ScreenedRange]) -> ScreenedRange:
 @job(data=BLOBS, output_schema=SelectionDoc)
 def select(
     screens: list[ScreenedRange],
-    criterion: QueryByCommittee,
+    criterion: Criterion,
     sampler: Any,
+    committee: CommitteeDoc,
+    training: list[Frames],
     exclude: list[Frames],
     choice: dict[str, int],
 ) -> SelectionDoc:
     """Choose what to label; see :func:`choose_frames`."""
-    return choose_frames(screens, criterion, sampler, exclude, choice)
+    known = Known(training=Frames.concat(training), committee=committee)
+    return choose_frames(screens, criterion, sampler, exclude, choice, known)

@@ -28,3 +28,6 @@ class Known:
     committee: CommitteeDoc | None = None
     active: ActiveSetTable | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = Known()

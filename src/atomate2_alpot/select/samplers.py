@@ -13,11 +13,9 @@ from pydantic import Field, model_validator
 from atomate2_alpot.schemas import Frames, PotentialSpec, Settings
 from atomate2_alpot.select.descriptors import check_descriptor, describe
 from atomate2_alpot.select.direct import direct_sample, principal_components
-from atomate2_alpot.select.known import Known
+from atomate2_alpot.select.known import NOTHING_KNOWN, Known
 
 logger = logging.getLogger(__name__)
-
-NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -20,12 +22,20 @@ from atomate2_alpot.schemas import (
     ScreenDoc,
     SelectionDoc,
 )
-from atomate2_alpot.select.criteria import QueryByCommittee, add_gaps, count_gaps
+from atomate2_alpot.select.active import ActiveSetsDoc
+from atomate2_alpot.select.criterion import QUANTITIES, Criterion, add_gaps, count_gaps
+from atomate2_alpot.select.known import NOTHING_KNOWN, Known
 from atomate2_alpot.select.samplers import Sample, Sampler
 
 logger = logging.getLogger(__name__)
 
 QUANTILES: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+
+COMPARED: dict[str, str] = {
+    **{name: f"{name}_spread" for name in QUANTITIES},
+    "max_grade": "grade",
+}
+"""Name of a threshold -> column of ``ScoreTable`` that is compared with it, where they differ."""
 
 
 class CommitteePreparation(Document):
@@ -62,10 +72,23 @@ def prepare(committee: CommitteeDoc, elements: list[str]) -> CommitteePreparatio
     members.check_elements(elements)
     survey = survey_crystals(members, elements)
     if committee.references is None:
-        committee = CommitteeDoc(
-            members=committee.members, references=survey.references, reference_source="crystals"
-        )
+        update = {"references": survey.references, "reference_source": "crystals"}
+        committee = committee.model_copy(update=update)
     return CommitteePreparation(committee=committee, crystals=survey.ground_states)
+
+
+def refer(criterion: Criterion, known: Known) -> ActiveSetsDoc:
+    """Make the active sets that a criterion of extrapolation grades by.
+
+    Raises
+    ------
+    ValueError
+        If there are no training frames, or none can be described.
+    """
+    begin = perf_counter()
+    table = criterion.used(known.committee).reference(known)
+    seconds = perf_counter() - begin
+    return ActiveSetsDoc(table=table, n_frames=len(known.training), seconds=seconds)
 
 
 def screen_range(
@@ -73,10 +96,10 @@ def screen_range(
     start: int,
     stop: int,
     iteration: int,
-    committee: CommitteeDoc,
-    criterion: QueryByCommittee,
+    criterion: Criterion,
+    known: Known,
 ) -> ScreenedRange:
-    """Build a range of candidates, let the committee judge them, keep what it disagrees on.
+    """Build a range of candidates, judge them, keep those that pass.
 
     Candidates that a member cannot evaluate are counted; whether they are too many is judged on
     all ranges together, in :func:`choose_frames`.
@@ -87,13 +110,22 @@ def screen_range(
     start, stop : int
         Range of its order; clipped at its end.
     iteration : int
-    committee : CommitteeDoc
-    criterion : QueryByCommittee
+    criterion : Criterion
+    known : Known
+        With the committee, and the active sets where the criterion grades.
+
+    Raises
+    ------
+    ValueError
+        If the committee or the active sets lack what the criterion needs.
     """
     begin = perf_counter()
+    if known.committee is None:
+        raise ValueError("screening needs `known.committee`")
+    criterion = criterion.used(known.committee)
     frames = source.propose(start, stop, iteration)
-    prediction = Committee.from_doc(committee).predict(frames, allow_nonfinite=True)
-    scores = criterion.score(frames, prediction)
+    prediction = Committee.from_doc(known.committee).predict(frames, allow_nonfinite=True)
+    scores = criterion.score(frames, prediction, known)
     passed = frames[scores.column("verdict") == "selected"]
     seconds = perf_counter() - begin
     logger.info(
@@ -125,23 +157,26 @@ def join_screens(screens: list[ScreenedRange]) -> ScreenedRange:
 
 def choose_frames(
     screens: list[ScreenedRange],
-    criterion: QueryByCommittee,
+    criterion: Criterion,
     sampler: Sampler,
     exclude: list[Frames],
     choice: dict[str, int],
+    known: Known = NOTHING_KNOWN,
 ) -> SelectionDoc:
     """Choose what to label from everything that passed.
 
     Parameters
     ----------
     screens : list of ScreenedRange
-    criterion : QueryByCommittee
+    criterion : Criterion
         Judges the members, and goes into the document.
     sampler : Sampler
     exclude : list of Frames
-        Frames that must not be chosen: labelled before, or held out.
+        Frames that must not be chosen, besides the training frames: the test set.
     choice : dict
         ``iteration``, ``budget`` and ``seed``.
+    known : Known
+        The committee that screened and the frames labelled so far.
 
     Returns
     -------
@@ -151,16 +186,19 @@ def choose_frames(
     Raises
     ------
     ValueError
-        If a member could not evaluate too many of all candidates.
+        If a member could not evaluate too many of all candidates, or the sampler lacks what it
+        needs.
     """
     begin = perf_counter()
     screened = join_screens(screens)
-    criterion.check_members(screened.gaps, screened.n_screened)
-    known = {i for frames in exclude for i in frames.frame_id}
-    passed = screened.passed.unique()
-    passed = passed[np.array([i not in known for i in passed.frame_id], dtype=bool)]
+    used = criterion.used(known.committee)
+    used.check_members(screened.gaps, screened.n_screened)
+    passed = _new(screened.passed, [*exclude, known.training])
+    pairs = (screened.scores.column(name) for name in ("frame_id", "score"))
+    scores = dict(zip(*pairs, strict=True))
     if len(passed):
-        sample = sampler.sample(passed, choice["budget"], choice["seed"])
+        known = dataclasses.replace(known, scores=scores)
+        sample = sampler.sample(passed, choice["budget"], choice["seed"], known)
     else:
         sample = Sample(np.zeros(0, int), np.zeros((0, 2)), np.zeros(0, int), {})
         logger.warning("no candidate of %d passed the criterion", screened.n_screened)
@@ -171,8 +209,9 @@ def choose_frames(
         n_passed=len(passed),
         n_selected=len(selected),
         verdicts=_counts(screened.scores),
-        thresholds=criterion.thresholds,
-        spread_quantiles=_quantiles(screened.scores),
+        thresholds=used.thresholds,
+        spread_quantiles=_quantiles(screened.scores, used),
+        criterion=_describe_criterion(criterion, used, known, screened.scores),
         sampler=sample.info,
         seed=choice["seed"],
         frames=selected,
@@ -182,16 +221,37 @@ def choose_frames(
     )
 
 
+def _new(passed: Frames, known: list[Frames]) -> Frames:
+    """Return each frame once, without those that are known."""
+    ids = {i for frames in known for i in frames.frame_id}
+    passed = passed.unique()
+    return passed[np.array([i not in ids for i in passed.frame_id], dtype=bool)]
+
+
+def _describe_criterion(
+    asked: Criterion, used: Criterion, known: Known, scores: ScoreTable
+) -> dict[str, Any]:
+    """Say what judged the candidates, and how many by a fallback or for an unseen element."""
+    calibrations = known.committee.calibrations if known.committee is not None else None
+    return {
+        **used.model_dump(mode="json"),
+        "calibrations": calibrations or {},
+        "n_by_fallback": 0 if used is asked else len(scores),
+        "n_with_unseen_element": int(np.isposinf(scores.column("grade")).sum()),
+    }
+
+
 def _counts(scores: ScoreTable) -> dict[str, int]:
     names, counts = np.unique(scores.column("verdict").astype(str), return_counts=True)
     return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
-def _quantiles(scores: ScoreTable) -> dict[str, dict[str, float]]:
-    """Summarise each criterion over the candidates it judged, in units of its threshold's."""
+def _quantiles(scores: ScoreTable, criterion: Criterion) -> dict[str, dict[str, float]]:
+    """Summarise what was compared over the candidates it was compared for."""
     result = {}
-    for name in ("energy", "forces", "stress"):
-        values = scores.column(f"{name}_spread")
+    for name in criterion.thresholds or QUANTITIES:
+        column = COMPARED.get(name, name)
+        values = scores.column(column)
         values = values[np.isfinite(values)]
         if len(values):
             quantiles = np.quantile(values, QUANTILES).tolist()

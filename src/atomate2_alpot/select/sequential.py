@@ -11,9 +11,9 @@ from pydantic import Field, field_validator
 from atomate2_alpot.schemas import Frames
 from atomate2_alpot.select.active import fit_active_sets
 from atomate2_alpot.select.descriptors import Described
-from atomate2_alpot.select.known import Known
+from atomate2_alpot.select.known import NOTHING_KNOWN, Known
 from atomate2_alpot.select.rows import feature_rows
-from atomate2_alpot.select.samplers import NOTHING_KNOWN, Sample, mapped, shuffled
+from atomate2_alpot.select.samplers import Sample, mapped, shuffled
 from atomate2_alpot.uncertainty import select_sequentially
 from atomate2_alpot.uncertainty.sequential import THRESHOLDS
 
