@@ -62,6 +62,23 @@ def run(
 
 
 @app.command()
+def submit(
+    config: Annotated[Path, typer.Argument(help="YAML file; `alpot config` prints one.")],
+    run_dir: RunDir = DEFAULT_RUN,
+    engine: Annotated[
+        str, typer.Option("--engine", "-e", help="fireworks or jobflow-remote; else the config's.")
+    ] = "",
+    worker: Annotated[
+        str, typer.Option(help="jobflow-remote: worker of jobs without a route.")
+    ] = "",
+) -> None:
+    """Submit a campaign to a workflow engine as one workflow, once; its workers run it."""
+    from atomate2_alpot.cli.submit import submit_campaign
+
+    submit_campaign(config, run_dir, engine, worker)
+
+
+@app.command()
 def status(run_dir: RunDir = DEFAULT_RUN) -> None:
     """Show the iterations of a campaign."""
     from atomate2_alpot.cli.show import show_status

@@ -23,9 +23,9 @@ ELEMENTS: dict[str, range] = {"chgnet": range(1, 95)}
 """Atomic numbers that every model of a backend knows."""
 
 
-def require_preflight(config: RunConfig, run_dir: Path) -> None:
+def require_preflight(config: RunConfig, run_dir: Path, with_labeller: bool = True) -> None:
     """Raise ``ConfigError`` with everything that is wrong with a config on this machine."""
-    problems = preflight(config, run_dir)
+    problems = preflight(config, run_dir, with_labeller)
     if problems:
         raise ConfigError(
             "the config cannot be run here:\n" + "\n".join(f"  {p}" for p in problems)

@@ -14,7 +14,13 @@ from rich.table import Table
 from atomate2_alpot.cli.build import build_stores
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.loading import ConfigError, read_config
-from atomate2_alpot.dataset import LabelStore, Stores, export_frames, iteration_documents
+from atomate2_alpot.dataset import (
+    LabelStore,
+    Stores,
+    export_frames,
+    iteration_documents,
+    sync_labels,
+)
 from atomate2_alpot.dataset.query import build_criteria
 from atomate2_alpot.report import build_report, gather_report_data
 from atomate2_alpot.schemas import IterationDoc
@@ -53,6 +59,8 @@ def open_run(run_dir: Path) -> tuple[RunConfig, Stores]:
     config = read_config(path)
     stores = build_stores(config, run_dir)
     stores.connect()
+    if config.engine.name is not None:  # nobody else tells when labels have been gathered
+        sync_labels(stores.jobs, stores.labels)
     return config, stores
 
 
