@@ -95,10 +95,9 @@ class History:
         if self.on_forget is not None and found:
             self.on_forget(sorted({n.job.uuid for n in found}))
         for node in found:
-            # not the JobStore's own remove_docs: it looks for blobs by job, which some cannot
             criteria = {"uuid": node.job.uuid, "index": node.job.index}
-            if self.store.docs_store.count(criteria):
-                self.store.docs_store.remove_docs(criteria)
+            if self.store.count(criteria):
+                self.store.remove_docs(criteria)
         for node in found:
             self.forget_failed_frames(node.job)
         for node in found:

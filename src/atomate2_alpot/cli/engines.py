@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from atomate2_alpot.cli.build import build_labeller
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.findings import Finding, State
+from atomate2_alpot.label.engine import makers_within
 from atomate2_alpot.label.gpaw import INSTALL, GpawStaticMaker
 from atomate2_alpot.label.vasp import pbe_static, setup_problems, vasp_makers
 
@@ -30,7 +30,7 @@ def check_engines(config: RunConfig | None) -> Iterator[Finding]:
     """
     maker = _maker(config)
     elements = list(config.elements) if config else []
-    if next(_parts(maker, GpawStaticMaker), None) is not None:
+    if any(isinstance(made, GpawStaticMaker) for made in makers_within(maker)):
         yield check_gpaw(elements)
     if next(vasp_makers(maker), None) is not None:
         yield from check_vasp(maker, elements, "fail")
@@ -103,15 +103,6 @@ def _maker(config: RunConfig | None) -> Any:
         return build_labeller(config.label).maker
     except ValueError:  # reported by the preflight
         return None
-
-
-def _parts(maker: Any, kind: type) -> Iterator[Any]:
-    """Yield the Makers of a kind among a Maker and the fields of it."""
-    if isinstance(maker, kind):
-        yield maker
-    elif is_dataclass(maker) and not isinstance(maker, type):
-        for item in fields(maker):
-            yield from _parts(getattr(maker, item.name), kind)
 
 
 def _scratch(folder: str | None, missing: State, note: str) -> Finding:

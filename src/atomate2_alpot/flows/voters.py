@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from atomate2_alpot.label.engine import makers_within
 from atomate2_alpot.schemas import PotentialSpec
 
 DEFAULTS: dict[str, str] = {"chgnet": "0.3.0", "mace": "medium-mpa-0"}
@@ -69,21 +69,18 @@ def model_of(spec: PotentialSpec) -> tuple[str, ...]:
 
 def force_fields_of(maker: Any) -> Iterator[PotentialSpec]:
     """Yield recipes of the force fields that a Maker, or a Maker in a field of it, runs."""
-    if not is_dataclass(maker) or isinstance(maker, type):
-        return
-    name = getattr(maker, "calculator_meta", None) or getattr(maker, "force_field_name", None)
-    options = dict(getattr(maker, "calculator_kwargs", None) or {})
-    if isinstance(name, Mapping):
-        name = f"{name.get('@module')}.{name.get('@callable') or name.get('@class')}"
-    name = name.name if isinstance(name, Enum) else str(name or "")
-    if "." in name.removeprefix("MLFF."):  # an import path, dotted
-        name = ":".join(name.rsplit(".", 1))
-    if name == OURS:
-        yield PotentialSpec.model_validate(options)
-    elif name:
-        yield PotentialSpec(backend="ase", name=name, kwargs=options)
-    for item in fields(maker):
-        yield from force_fields_of(getattr(maker, item.name))
+    for made in makers_within(maker):
+        name = getattr(made, "calculator_meta", None) or getattr(made, "force_field_name", None)
+        options = dict(getattr(made, "calculator_kwargs", None) or {})
+        if isinstance(name, Mapping):
+            name = f"{name.get('@module')}.{name.get('@callable') or name.get('@class')}"
+        name = name.name if isinstance(name, Enum) else str(name or "")
+        if "." in name.removeprefix("MLFF."):  # an import path, dotted
+            name = ":".join(name.rsplit(".", 1))
+        if name == OURS:
+            yield PotentialSpec.model_validate(options)
+        elif name:
+            yield PotentialSpec(backend="ase", name=name, kwargs=options)
 
 
 def _model_of_calculator(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -102,6 +103,14 @@ def run_calculation(maker: Maker, structure: Structure, folder: Path) -> Calcula
         calculation.failed = _first_missing(flow, store) or maker.name
     calculation.seconds = perf_counter() - start
     return calculation
+
+
+def makers_within(maker: Any) -> Iterator[Maker]:
+    """Yield a Maker and the Makers in its fields, theirs included."""
+    if isinstance(maker, Maker):
+        yield maker
+        for item in dataclasses.fields(maker):
+            yield from makers_within(getattr(maker, item.name))
 
 
 def changed(maker: Maker, retry: Retry) -> Maker:

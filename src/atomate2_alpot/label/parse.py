@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomate2_alpot.label.limits import LabelLimits
-from atomate2_alpot.label.steps import LabelParseError, Step, is_vasp, mesh_of, read_steps
 from atomate2_alpot.schemas import Frames, Labels
 from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS
+from atomate2_alpot.taskdocs import LabelParseError, Step, is_vasp, read_steps
 
 Which = Literal["last", "all"]
 
@@ -143,27 +143,3 @@ def match_sites(
     if distances.min(axis=1).max() > SAME_POSITION or len(set(order)) < len(order):
         return None
     return order
-
-
-def describe_calculation(document: Any) -> dict[str, Any]:
-    """Return engine, version, cutoff, k-points and pseudopotentials (see CalculationTable)."""
-    calculations = getattr(document, "calcs_reversed", None)
-    if calculations and hasattr(calculations[0], "cp2k_version"):
-        return {"engine": "CP2K", "version": calculations[0].cp2k_version}
-    if not calculations:
-        version = getattr(document, "forcefield_version", None)
-        name = getattr(document, "forcefield_name", None) or getattr(
-            document, "ase_calculator_name", None
-        )
-        return {"engine": name or type(document).__name__, "version": version}
-    inputs = calculations[0].input
-    mesh = mesh_of(inputs)
-    titles = [s.titel for s in inputs.potcar_spec or []]
-    cutoff = (inputs.parameters or {}).get("ENMAX") or (inputs.incar or {}).get("ENCUT")
-    return {
-        "engine": "VASP",
-        "version": calculations[0].vasp_version,
-        "encut": None if cutoff is None else float(cutoff),
-        "kpoints": None if mesh is None else "x".join(map(str, mesh)),
-        "pseudopotentials": "; ".join(titles) or None,
-    }

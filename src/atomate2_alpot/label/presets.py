@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from jobflow import Maker
+
 from atomate2_alpot.label.makers import LabelMaker
 from atomate2_alpot.schemas import PotentialSpec
 
@@ -34,15 +36,10 @@ def mp_aloe(
     potcar_spec : bool
         Write POTCAR.spec, not POTCAR: for the stand-in only.
     """
-    from atomate2_alpot.label.vasp import PBEThenR2SCANMaker, configured
+    from atomate2_alpot.label.vasp import PBEThenR2SCANMaker
 
-    return LabelMaker(
-        maker=configured(PBEThenR2SCANMaker(), incar, run_vasp, potcar_spec),
-        functional="r2SCAN",
-        surrogate=_stand_in(potcar_spec),
-        which="all",
-        remove=[WAVECAR],
-    )
+    labeller = _by_vasp(PBEThenR2SCANMaker(), "r2SCAN", incar, run_vasp, potcar_spec)
+    return dataclasses.replace(labeller, which="all", remove=[WAVECAR])
 
 
 def matpes(
@@ -68,24 +65,16 @@ def matpes(
     from atomate2.vasp.flows.matpes import MatPesStaticFlowMaker
     from atomate2.vasp.powerups import update_user_incar_settings
 
-    from atomate2_alpot.label.vasp import configured
-
     entries = {"PBE": "static1", "r2SCAN": "static2"}
     if functional not in entries:
         raise ValueError(f"functional {functional!r}: MatPES has {sorted(entries)}")
     maker = MatPesStaticFlowMaker()
-    # without ISTART a WAVECAR that is empty would go unnoticed
-    second: Any = maker.static2
-    maker = dataclasses.replace(maker, static2=update_user_incar_settings(second, {"ISTART": 1}))
-    if functional == "PBE":
-        maker = dataclasses.replace(maker, static2=None)
-    return LabelMaker(
-        maker=configured(maker, incar, run_vasp, potcar_spec),
-        functional=functional,
-        surrogate=_stand_in(potcar_spec),
-        result=entries[functional],
-        remove=[WAVECAR],
-    )
+    second: Any = None
+    if functional != "PBE":  # without ISTART a WAVECAR that is empty would go unnoticed
+        second = update_user_incar_settings(maker.static2, {"ISTART": 1})  # type: ignore[type-var]
+    maker = dataclasses.replace(maker, static2=second)
+    labeller = _by_vasp(maker, functional, incar, run_vasp, potcar_spec)
+    return dataclasses.replace(labeller, result=entries[functional], remove=[WAVECAR])
 
 
 def static(
@@ -105,13 +94,24 @@ def static(
     """
     from atomate2_alpot.label import vasp
 
-    maker = vasp.configured(vasp.static(functional), incar, run_vasp, potcar_spec)
-    return LabelMaker(maker=maker, functional=functional, surrogate=_stand_in(potcar_spec))
+    return _by_vasp(vasp.static(functional), functional, incar, run_vasp, potcar_spec)
 
 
-def _stand_in(potcar_spec: bool) -> str | None:
-    """Name the surrogate: without POTCARs only the stand-in of our tests runs."""
-    return "VASP stand-in" if potcar_spec else None
+def _by_vasp(
+    maker: Maker,
+    functional: str,
+    incar: dict[str, Any] | None,
+    run_vasp: dict[str, Any] | None,
+    potcar_spec: bool,
+) -> LabelMaker:
+    """Label with a Maker of VASP jobs; without POTCARs only the stand-in of our tests runs."""
+    from atomate2_alpot.label.vasp import configured
+
+    return LabelMaker(
+        maker=configured(maker, incar, run_vasp, potcar_spec),
+        functional=functional,
+        surrogate="VASP stand-in" if potcar_spec else None,
+    )
 
 
 def gpaw(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -15,11 +16,11 @@ from monty.serialization import dumpfn, loadfn
 
 from atomate2_alpot.label.engine import Calculation, changed, run_calculation
 from atomate2_alpot.label.limits import LabelLimits
-from atomate2_alpot.label.parse import Which, describe_calculation, parse_label
+from atomate2_alpot.label.parse import Which, parse_label
 from atomate2_alpot.label.reasons import reason_of
 from atomate2_alpot.label.retry import FIRST, Retry
-from atomate2_alpot.label.steps import LabelParseError
 from atomate2_alpot.schemas import CalculationDoc, CalculationTable, Frames, LabelRowDoc
+from atomate2_alpot.taskdocs import LabelParseError, describe_calculation
 
 logger = logging.getLogger(__name__)
 
@@ -92,12 +93,13 @@ def label_row(plan: RowPlan, frames: Frames, task_uuid: str, folder: Path) -> La
     LabelRowDoc
     """
     _reset_walltime()
+    plan = dataclasses.replace(plan, origin={**plan.origin, "task_uuid": task_uuid})
     outcomes = []
     for index in range(len(frames)):
         own = folder / f"{task_uuid[:8]}-{index:03d}"
         outcome = _recorded(own, frames[index])
         if outcome is None:
-            outcome = _label_safely(plan, frames[index], task_uuid, own)
+            outcome = _label_safely(plan, frames[index], own)
             _record(own, outcome)
         said = outcome.document.reason or "labelled"
         level = logging.INFO if len(frames) > 1 else logging.DEBUG  # one a job: the job says it
@@ -113,10 +115,10 @@ def label_row(plan: RowPlan, frames: Frames, task_uuid: str, folder: Path) -> La
     )
 
 
-def _label_safely(plan: RowPlan, frame: Frames, task_uuid: str, folder: Path) -> Outcome:
+def _label_safely(plan: RowPlan, frame: Frames, folder: Path) -> Outcome:
     """Label one frame; whatever goes wrong with it must not cost the rest of the row."""
     try:
-        return _label(plan, frame, task_uuid, folder)
+        return _label(plan, frame, folder)
     except Exception as error:
         logger.exception("labelling %s", frame.frame_id[0])
         broken = Calculation(folder=str(folder), failed=plan.maker.name, error=error)
@@ -131,13 +133,13 @@ def _reset_walltime() -> None:
         os.environ[WALLTIME_VARIABLE] = WALLTIME_START
 
 
-def _label(plan: RowPlan, frame: Frames, task_uuid: str, folder: Path) -> Outcome:
+def _label(plan: RowPlan, frame: Frames, folder: Path) -> Outcome:
     """Label one frame, with retries."""
     structure = frame.to_structures()[0]
     close = plan.limits.too_close(structure)
     if close is not None:
-        failure = LabelParseError("beyond limit min_distance", close)
-        return _outcome(plan, frame, Calculation(folder=""), FIRST, failure)
+        refused = Calculation(folder="", error=LabelParseError("beyond limit min_distance", close))
+        return _outcome(plan, frame, refused, FIRST)
     outcome, maker = None, plan.maker
     for attempt in (None, *plan.retries):
         if outcome is not None and attempt is not None:
@@ -147,7 +149,7 @@ def _label(plan: RowPlan, frame: Frames, task_uuid: str, folder: Path) -> Outcom
         name = attempt.name if attempt else FIRST
         calculation = run_calculation(maker, structure, folder / name.replace(" ", "-"))
         calculation.seconds += outcome.document.seconds if outcome else 0.0
-        outcome = _outcome(plan, frame, calculation, name, origin={"task_uuid": task_uuid})
+        outcome = _outcome(plan, frame, calculation, name)
         _clean(folder, plan.remove)
         if outcome.document.state == "successful":
             break
@@ -155,24 +157,13 @@ def _label(plan: RowPlan, frame: Frames, task_uuid: str, folder: Path) -> Outcom
     return outcome
 
 
-def _outcome(
-    plan: RowPlan,
-    frame: Frames,
-    calculation: Calculation,
-    attempt: str,
-    failure: LabelParseError | None = None,
-    origin: dict[str, Any] | None = None,
-) -> Outcome:
+def _outcome(plan: RowPlan, frame: Frames, calculation: Calculation, attempt: str) -> Outcome:
     """Judge a calculation."""
     labelled, n_steps, described = frame[:0], 0, {}
     try:
-        if failure is not None:
-            raise failure
         document = _task_document(plan, calculation)
         described = describe_calculation(document)
-        parsed = parse_label(
-            document, frame, plan.which, plan.limits, {**plan.origin, **(origin or {})}
-        )
+        parsed = parse_label(document, frame, plan.which, plan.limits, plan.origin)
         labelled, n_steps = parsed.frames, parsed.n_steps
         reason, detail = None, ""
     except LabelParseError as error:
@@ -199,6 +190,8 @@ def _outcome(
 
 def _task_document(plan: RowPlan, calculation: Calculation) -> Any:
     """Return the document that holds the label."""
+    if isinstance(calculation.error, LabelParseError):  # known before anything ran
+        raise calculation.error
     if calculation.error is not None:
         raise LabelParseError(_reason(calculation), calculation.words)
     result = calculation.result

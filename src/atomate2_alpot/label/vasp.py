@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from os.path import expandvars
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,8 @@ from atomate2.vasp.jobs.mp import MP24RelaxMaker, MP24StaticMaker
 from jobflow import Flow, Maker
 from pymatgen.core import Structure
 from pymatgen.io.vasp.sets import MP24RelaxSet, MP24StaticSet
+
+from atomate2_alpot.label.engine import makers_within
 
 FUNCTIONALS: tuple[str, ...] = ("PBE", "PBEsol", "r2SCAN")
 """Those of pymatgen's MP24 sets."""
@@ -151,11 +153,7 @@ def configured(
 
 def vasp_makers(maker: Any) -> Iterator[BaseVaspMaker]:
     """Yield the VASP Makers among a Maker and the fields of it."""
-    if isinstance(maker, BaseVaspMaker):
-        yield maker
-    elif is_dataclass(maker):
-        for item in fields(maker):
-            yield from vasp_makers(getattr(maker, item.name))
+    return (made for made in makers_within(maker) if isinstance(made, BaseVaspMaker))
 
 
 def check_vasp_setup(maker: Maker, elements: Sequence[str]) -> None:

@@ -196,7 +196,7 @@ def references_from_labels(frames: Frames) -> dict[str, float]:
         of the crystal.
     """
     labelled = frames[frames.is_labelled]
-    isolated = (labelled.n_atoms == 1) & ~labelled.pbc.any(axis=1)
+    isolated = labelled.is_isolated_atom
     elsewhere = set(labelled[~isolated].elements)
     kept = [
         s for s in range(len(labelled)) if not isolated[s] or _symbol(labelled, s) not in elsewhere

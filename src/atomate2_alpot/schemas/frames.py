@@ -176,6 +176,11 @@ class Frames(Columns):
         """Whether each frame has an energy label, shape (S,)."""
         return np.isfinite(self.energy)
 
+    @property
+    def is_isolated_atom(self) -> NDArray[np.bool_]:
+        """Whether each frame is one atom without periodicity, shape (S,): its energy is an E0."""
+        return (self.n_atoms == 1) & ~self.pbc.any(axis=1)
+
     @cached_property
     def frame_index(self) -> NDArray[np.int64]:
         """Index of the frame that owns each atom, shape (ΣN,)."""
@@ -222,15 +227,11 @@ class Frames(Columns):
 
     def with_labels(self, labels: Labels) -> Self:
         """Return the same frames with these labels (see :class:`Labels`)."""
-        columns, table = label_columns(labels, self.offsets), self._table
-        for name in ("energy", "forces", "stress"):
-            field, values = self.SCHEMA.field(name), columns.get(name)
-            array = (
-                pa.nulls(len(self), field.type)
-                if values is None
-                else pa.array(values, type=field.type)
-            )
-            table = table.set_column(self.SCHEMA.get_field_index(name), field, array)
+        columns, table, none = label_columns(labels, self.offsets), self._table, [None] * len(self)
+        for index, field in enumerate(self.SCHEMA):
+            if field.name in ("energy", "forces", "stress"):
+                array = pa.array(columns.get(field.name, none), type=field.type)
+                table = table.set_column(index, field, array)
         return type(self)(table)
 
     def with_origin(self, **columns: Any) -> Self:

@@ -52,8 +52,8 @@ def resolve_e0s(frames: Frames, given: dict[str, float] | None) -> tuple[dict[st
         if missing:
             raise ValueError(f"e0s: no value for {missing}; give one for every element")
         return {e: given[e] for e in frames.elements}, "given"
-    lonely = (frames.n_atoms == 1) & ~frames.pbc.any(axis=1)
-    isolated = {frames[int(s)].elements[0]: float(frames.energy[s]) for s in lonely.nonzero()[0]}
+    lonely = frames.is_isolated_atom.nonzero()[0]
+    isolated = {frames[int(s)].elements[0]: float(frames.energy[s]) for s in lonely}
     if isolated and set(isolated) == set(frames.elements):
         return isolated, "isolated_atoms"
     return fit_e0s(frames), "least_squares"
