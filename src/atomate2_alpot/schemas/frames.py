@@ -216,8 +216,7 @@ class Frames(Columns):
             If a frame holds an element that is not listed.
         """
         symbols = self.elements if elements is None else list(elements)
-        missing = set(self.elements) - set(symbols)
-        if missing:
+        if missing := set(self.elements) - set(symbols):
             raise ValueError(f"frames contain {sorted(missing)}, not among elements {symbols}")
         return count_elements(self.numbers, self.frame_index, len(self), symbols)
 
