@@ -18,6 +18,7 @@ LEVELS: dict[str, int] = {
     "units": 0,
     "settings": 0,
     "schemas": 1,
+    "taskdocs": 2,
     "uncertainty": 2,
     "potentials": 3,
     "testing": 4,

@@ -73,7 +73,7 @@ def test_cp2k_documents_are_turned_into_our_units():
     """Ha/bohr, and GPa with a pressure's sign: what atomate2's document keeps."""
     from atomate2.cp2k.schemas.task import OutputSummary, TaskDocument
 
-    from atomate2_alpot.label.steps import read_steps
+    from atomate2_alpot.taskdocs import read_steps
 
     cell = Structure(Lattice.cubic(3.0), ["H"], [[0, 0, 0]])
     output = OutputSummary.model_construct(

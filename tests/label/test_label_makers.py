@@ -18,8 +18,8 @@ from atomate2_alpot.label import (
     check_label_fraction,
     presets,
 )
-from atomate2_alpot.label.steps import LabelParseError, read_steps
 from atomate2_alpot.schemas import Frames, PotentialSpec
+from atomate2_alpot.taskdocs import LabelParseError, read_steps
 
 LJ = {"sigma": 2.4, "epsilon": 0.3, "rc": 7.0, "smooth": True}
 

@@ -17,8 +17,8 @@ from pymatgen.io.vasp import Incar, Vasprun
 from atomate2_alpot.dataset.labels import label_documents
 from atomate2_alpot.label import LabelLimits, LabelMaker, Retry, presets
 from atomate2_alpot.label.engine import run_calculation
-from atomate2_alpot.label.steps import LabelParseError, check_vasp, read_steps
 from atomate2_alpot.schemas import Frames, PotentialSpec
+from atomate2_alpot.taskdocs import LabelParseError, check_vasp, read_steps
 from atomate2_alpot.testing import FAULTS, ToyPotential, vasp_stand_in
 
 R2SCAN = ToyPotential(2)
