@@ -21,7 +21,6 @@ from atomate2_alpot.label.reasons import reason_of
 from atomate2_alpot.label.retry import FIRST, Retry
 from atomate2_alpot.schemas import CalculationDoc, CalculationTable, Frames, LabelRowDoc
 from atomate2_alpot.taskdocs import LabelParseError, describe_calculation
-from atomate2_alpot.taskdocs import LabelParseError, describe_calculation
 
 logger = logging.getLogger(__name__)
 
