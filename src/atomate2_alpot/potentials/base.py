@@ -51,11 +51,16 @@ BACKENDS: dict[str, str] = {
     "chgnet": "atomate2_alpot.potentials.chgnet",
     "mace": "atomate2_alpot.potentials.mace",
     "matgl": "atomate2_alpot.potentials.matgl",
+    "mtp": "atomate2_alpot.potentials.mtp",
     "toy": "atomate2_alpot.testing.toy",
 }
 """Backend name -> module with a function ``load(spec) -> Predictor``; imported on use."""
 
-PACKAGES: dict[str, str] = {"chgnet": "'atomate2-alpot[chgnet]'", "mace": "mace-torch"}
+PACKAGES: dict[str, str] = {
+    "chgnet": "'atomate2-alpot[chgnet]'",
+    "mace": "mace-torch",
+    "mtp": "'atomate2-alpot[mtp]'",
+}
 """Backend name -> what pip installs for it, where that is not the backend's own name."""
 
 

@@ -31,6 +31,11 @@ class MtpSettings(Settings):
     n_radial_basis: int = Field(
         8, ge=2, le=30, description="Chebyshev polynomials of a radial function."
     )
+    fit_species: bool = Field(
+        True,
+        description="Let constants of the elements move from the E0s; false: an atom alone "
+        "has its E0 exactly.",
+    )
     energy_weight: float = Field(1.0, ge=0, description="w_E, for eV per atom.")
     forces_weight: float = Field(0.01, ge=0, description="w_F, for eV/Å.")
     stress_weight: float = Field(0.001, ge=0, description="w_S, for stress times volume per atom.")

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 
+from atomate2_alpot.potentials.base import PACKAGES
 from atomate2_alpot.schemas import EpochTable, Frames, PotentialSpec, Settings
 from atomate2_alpot.train.errors import TrainingError
 
@@ -80,10 +81,25 @@ class Fitter(Protocol):
         ...
 
 
-FITTERS: dict[str, str] = {"mace": "atomate2_alpot.train.mace"}
+FITTERS: dict[str, str] = {
+    "mace": "atomate2_alpot.train.mace",
+    "mtp": "atomate2_alpot.train.mtp",
+}
 """``kind`` of settings -> module that is a :class:`Fitter`; imported on use."""
 
 
 def fitter_for(kind: str) -> Fitter:
-    """Return the trainer for settings of a kind."""
-    return cast(Fitter, import_module(FITTERS[kind]))
+    """Return the trainer for settings of a kind.
+
+    Raises
+    ------
+    TrainingError
+        If the package it needs is not there, naming what to install.
+    """
+    try:
+        return cast(Fitter, import_module(FITTERS[kind]))
+    except ImportError as error:
+        raise TrainingError(
+            f"settings.kind={kind!r} needs a package that is not installed or does not load "
+            f"({error}); install it with: pip install {PACKAGES.get(kind, kind)}"
+        ) from error
