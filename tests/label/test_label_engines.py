@@ -125,6 +125,27 @@ def test_atoms_of_two_stages_are_labelled_by_the_second(stand_in, job_store):
     assert (batch.n_labelled, len(batch.frames)) == (1, 1)
 
 
+@pytest.mark.slow
+def test_cp2k_gives_hydrogen_the_energy_of_its_doublet(job_store):
+    """PBE: -13.60 eV with its spin, -12.5 without."""
+    from tests_label import run_labels
+
+    if shutil.which("cp2k.psmp") is None or cp2k_data() is None:
+        pytest.skip("CP2K or its data (PMG_CP2K_DATA_DIR) is not here")
+    run = {"cp2k_cmd": "cp2k.psmp", "custodian_kwargs": {"polling_time_step": 0.2}}
+    labeller = atom_labeller(presets.cp2k({"cutoff": 300}, run_cp2k=run))
+    batch = run_labels(labeller.make(isolated_atoms(["H"])), job_store)
+    assert batch.frames.energy[0] == pytest.approx(-13.60, abs=0.1)
+
+
+def test_cp2k_is_told_the_multiplicity_of_an_atom():
+    labeller = atom_labeller(presets.cp2k())
+    (job,) = [labeller.maker.make(s) for s in isolated_atoms(["O"]).to_structures()]
+    generator = job.function.__self__.input_set_generator
+    assert generator.user_input_settings["multiplicity"] == 3
+    assert generator.user_kpoints_settings.kpts == [(1, 1, 1)]
+
+
 def test_e0s_come_from_isolated_atoms_where_the_dataset_has_them(job_store):
     from tests_label import run_labels
 

@@ -14,6 +14,7 @@ from jobflow import Maker
 from pymatgen.core import Element, Lattice, Structure
 from pymatgen.io.vasp import Kpoints
 
+from atomate2_alpot.label.engine import makers_within
 from atomate2_alpot.label.gpaw import GpawStaticMaker
 from atomate2_alpot.label.limits import LabelLimits
 from atomate2_alpot.label.makers import LabelMaker
@@ -84,8 +85,8 @@ class IsolatedAtomMaker(Maker):
     ----------
     name : str
     maker : Maker
-        VASP Makers get ``ATOM_INCAR``, a Γ point and NUPDOWN; GPAW gets Hund's rule; of others
-        the static is taken as it is.
+        VASP Makers get ``ATOM_INCAR``, a Γ point and NUPDOWN; CP2K's a Γ point and MULTIPLICITY;
+        GPAW gets Hund's rule; of others the static is taken as it is.
     """
 
     name: str = "isolated atom"
@@ -130,6 +131,11 @@ def _for_atom(maker: Maker, symbol: str) -> Maker:
     if isinstance(maker, GpawStaticMaker):
         options = {**maker.calculator_kwargs, "hund": True, "spinpol": True, "kpts": (1, 1, 1)}
         return dataclasses.replace(maker, calculator_kwargs=options)
+    if any(type(made).__module__.startswith("atomate2.cp2k") for made in makers_within(maker)):
+        from atomate2.cp2k import powerups as cp2k
+
+        maker = cp2k.update_user_input_settings(maker, {"multiplicity": unpaired + 1})
+        return cp2k.update_user_kpoints_settings(maker, Kpoints())
     from atomate2.vasp.powerups import update_user_incar_settings, update_user_kpoints_settings
 
     incar = {**ATOM_INCAR, "NUPDOWN": unpaired, "MAGMOM": {symbol: unpaired}}
