@@ -28,7 +28,7 @@ def test_relative_paths_are_those_of_the_config_file(folder):
             {"backend": "ase", "name": "a.b:C", "kwargs": {"file": "tool.yaml", "x": "no.yaml"}},
         ],
         propose={"prototypes": "../cells"},
-        select={"sampler": {"kind": "direct", "spec": {"backend": "mace", "name": "plain"}}},
+        select={"sampler": {"descriptor": "model", "spec": {"backend": "mace", "name": "plain"}}},
         train={"start_from": {"backend": "mace", "name": "models/mine.model"}},
     )
     read = read_config(write(folder / "c.yaml", config))

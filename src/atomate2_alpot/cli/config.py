@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -14,7 +14,7 @@ from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.label.limits import LabelLimits
 from atomate2_alpot.label.retry import Retry
 from atomate2_alpot.schemas import PotentialSpec, Settings
-from atomate2_alpot.select import DirectSampler, QueryByCommittee, RandomSampler
+from atomate2_alpot.select import AnyCriterion, AnySampler, DirectSampler, QueryByCommittee
 from atomate2_alpot.structures.scramble import (
     FIRST_ITERATION,
     LATER_ITERATIONS,
@@ -62,20 +62,9 @@ class ProposeSection(Settings):
 class SelectSection(Settings):
     """What is worth a label."""
 
-    criterion: QueryByCommittee = QueryByCommittee()
-    sampler: Annotated[DirectSampler | RandomSampler, Field(discriminator="kind")] = DirectSampler()
+    criterion: AnyCriterion = QueryByCommittee()
+    sampler: AnySampler = DirectSampler()
     chunk_size: int = Field(1000, gt=0, description="Candidates per screening job.")
-
-    @field_validator("sampler")
-    @classmethod
-    def _model_has_a_spec(cls, sampler: DirectSampler | RandomSampler) -> Any:
-        if (
-            isinstance(sampler, DirectSampler)
-            and sampler.descriptor == "model"
-            and not sampler.spec
-        ):
-            raise ValueError("descriptor `model` needs `spec`, the potential whose features it is")
-        return sampler
 
 
 class LabelSection(Settings):

@@ -32,8 +32,9 @@ def example_config() -> str:
 def _section(model: BaseModel, depth: int) -> list[str]:
     lines = []
     indent = "  " * depth
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
+    fields = type(model).model_fields
+    for name in sorted(fields, key=lambda n: n != "kind"):
+        field, value = fields[name], getattr(model, name)
         if field.description:
             lines.append(f"{indent}# {field.description}{_bounds(field)}")
         if isinstance(value, BaseModel):

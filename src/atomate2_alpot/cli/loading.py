@@ -76,10 +76,11 @@ def readable_secrets(path: str | Path) -> bool:
 
 
 def _explain(error: ErrorDetails) -> str:
-    where = ".".join(str(p) for p in error["loc"])
+    where = ".".join(_walk(error["loc"])[0])
     if error["type"] == "extra_forbidden":
-        near = get_close_matches(str(error["loc"][-1]), _known_keys(error["loc"][:-1]), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {_known_keys(error['loc'][:-1])}"
+        known = sorted(_walk(error["loc"][:-1])[1].model_fields)
+        near = get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
         return f"{where}: unknown key; {hint}"
     value = error["input"]
     if isinstance(value, str) and UNIT_PATTERN.match(value):
@@ -93,25 +94,22 @@ def _explain(error: ErrorDetails) -> str:
     return f"{where}: {error['msg']}{shown}" if where else error["msg"]
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the section a location points into."""
+def _walk(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
+    """Return the keys of a location, without tags of unions, and the section they lead into."""
+    keys: list[str] = []
     model: type[BaseModel] = RunConfig
-    candidates: list[type[BaseModel]] = []
+    options: list[type[BaseModel]] = []
     for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:  # a tag of a union, or a place in a list
-            model = next((m for m in candidates if _kind(m) == part), model)
+        tagged = [m for m in options if m.model_fields["kind"].default == part]
+        if tagged:
+            model, options = tagged[0], []
             continue
-        candidates = [a for a in _models(field.annotation) if not a.model_fields.get("kind")]
-        candidates = candidates or _models(field.annotation)
-        if candidates:
-            model = candidates[0]
-    return sorted(model.model_fields)
-
-
-def _kind(model: type[BaseModel]) -> Any:
-    field = model.model_fields.get("kind")
-    return None if field is None else field.default
+        keys.append(str(part))
+        if (field := model.model_fields.get(str(part))) is not None:
+            found = _models(field.annotation)
+            options = [m for m in found if "kind" in m.model_fields]
+            model = found[0] if found else model
+    return keys, model
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

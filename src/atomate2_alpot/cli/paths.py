@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.schemas import PotentialSpec
 from atomate2_alpot.structures.makers import AFLOW
@@ -22,15 +24,12 @@ def with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
     folder : Path
         Of the config file, absolute.
     """
-    start, sampler = config.train.start_from, config.select.sampler
+    start = config.train.start_from
     prototypes = config.propose.prototypes
     if prototypes != AFLOW:
         prototypes = str(folder / Path(prototypes).expanduser())
     if isinstance(start, PotentialSpec):
         start = _spec(start, folder)
-    spec = getattr(sampler, "spec", None)
-    if spec is not None:
-        sampler = sampler.model_copy(update={"spec": _spec(spec, folder)})
     engine = config.engine
     if engine.launchpad is not None:
         path = folder / engine.launchpad.expanduser()
@@ -39,7 +38,7 @@ def with_absolute_paths(config: RunConfig, folder: Path) -> RunConfig:
         "engine": engine,
         "committee": [_spec(s, folder) for s in config.committee],
         "propose": config.propose.model_copy(update={"prototypes": prototypes}),
-        "select": config.select.model_copy(update={"sampler": sampler}),
+        "select": _inside(config.select, folder),
         "label": config.label.model_copy(update={"options": _values(config.label.options, folder)}),
         "train": config.train.model_copy(update={"start_from": start}),
     }
@@ -53,6 +52,18 @@ def _spec(spec: PotentialSpec, folder: Path) -> PotentialSpec:
         found = path.is_file() or (spec.backend == "matgl" and path.is_dir())
         name = str(path) if found else name
     return spec.model_copy(update={"name": name, "kwargs": _values(spec.kwargs, folder)})
+
+
+def _inside(value: Any, folder: Path) -> Any:
+    """Return settings with every recipe of a potential in them made absolute."""
+    if isinstance(value, PotentialSpec):
+        return _spec(value, folder)
+    if isinstance(value, list):
+        return [_inside(v, folder) for v in value]
+    if not isinstance(value, BaseModel):
+        return value
+    names = type(value).model_fields
+    return value.model_copy(update={n: _inside(getattr(value, n), folder) for n in names})
 
 
 def _values(value: Any, folder: Path) -> Any:

@@ -7,8 +7,10 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ase.data import chemical_symbols
+from pydantic import BaseModel
 
 from atomate2_alpot.campaign.journal import Journal
 from atomate2_alpot.cli.build import build_maker, mongo_uri
@@ -106,10 +108,22 @@ def _specs(config: RunConfig) -> Iterator[str]:
     ]
     start = config.train.start_from
     named.append(("train.start_from", start if isinstance(start, PotentialSpec) else None))
-    named.append(("select.sampler.spec", getattr(config.select.sampler, "spec", None)))
+    named += _inside("select", config.select)
     for key, spec in named:
         if spec is not None:
             yield from (f"{key}: {words}" for words in check_spec(spec, config.elements))
+
+
+def _inside(key: str, value: Any) -> Iterator[tuple[str, PotentialSpec]]:
+    """Yield every potential that settings name, with its key."""
+    if isinstance(value, PotentialSpec):
+        yield key, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _inside(f"{key}.{name}", getattr(value, name))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _inside(f"{key}.{i}", item)
 
 
 def _chgnet_name(name: str | None) -> Iterator[str]:
