@@ -68,7 +68,7 @@ def test_compression_gives_negative_stress(spec, alloy_frames):
 
 
 def test_registry_loads_only_what_is_asked_for():
-    assert set(BACKENDS) == {"ase", "chgnet", "mace", "matgl", "mtp", "toy"}
+    assert set(BACKENDS) == {"ace", "ase", "chgnet", "mace", "matgl", "mtp", "toy"}
 
 
 def test_unknown_backend_names_the_registered_ones():

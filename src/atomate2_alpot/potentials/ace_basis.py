@@ -1,84 +1,62 @@
-"""The linear ACE basis of ace-jax on frames: float64, in padded blocks of atoms of few shapes."""
+"""The basis functions of a linear ACE of ace-jax and their derivatives, in NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from ase.geometry import complete_cell
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
+from atomate2_alpot.potentials.ace_bonds import RadialTable, solid_harmonics
 from atomate2_alpot.schemas import Frames
-from atomate2_alpot.settings import SETTINGS
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-CENTRES: tuple[int, ...] = (8, 32, 128)
-"""Atoms of a block that are compiled for; above, ``most`` itself."""
-
-NEIGHBOURS: tuple[int, ...] = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-"""Neighbours of an atom that are compiled for: at most half of what is computed is padding."""
-
-
-@contextmanager
-def float64() -> Iterator[None]:
-    """Let JAX compute in float64 inside.
-
-    JAX's own switch is of the whole process, where others may rely on float32; this one ends with
-    the block and is of the thread. ``ALPOT_DEVICE=cpu`` keeps it off other devices.
-    """
-    import jax
-
-    device = jax.devices("cpu")[0] if SETTINGS.DEVICE == "cpu" else None
-    with (
-        jax.enable_x64(True),
-        jax.default_matmul_precision("highest"),
-        jax.default_device(device),
-    ):
-        yield
-
 
 @dataclass(frozen=True)
-class Block:
-    """Environments of n atoms of some frames, padded to one of few shapes (n', K).
+class Bonds:
+    """Bonds of n consecutive atoms of some frames.
 
     Parameters
     ----------
     atoms : slice
-        The n atoms among those of the frames.
-    vectors : array, shape (n', K, 3)
-        To the neighbours in Å; padding lies at the cutoff, where all functions vanish.
-    neighbours : array of int, shape (n', K)
-        Atoms of the frames.
-    mask : array of bool, shape (n', K)
-    species, neighbour_species : array of int32, shapes (n',), (n', K)
-        Places in the elements of the model.
+        The n atoms, among those of the frames.
+    centre : array of int, shape (e,)
+        Ascending, counted within ``atoms``.
+    neighbour : array of int, shape (e,)
+        Counted among those of the frames.
+    vector : array, shape (e, 3)
+        Å.
+    species : array of int, shape (n,)
+        Elements of the atoms, as places in those of the model.
+    pairs : two arrays of int, shape (e,)
+        Elements of centre and neighbour.
     """
 
     atoms: slice
-    vectors: Array
-    neighbours: Indices
-    mask: NDArray[np.bool_]
-    species: NDArray[np.int32]
-    neighbour_species: NDArray[np.int32]
+    centre: Indices
+    neighbour: Indices
+    vector: Array
+    species: Indices
+    pairs: tuple[Indices, Indices]
 
-    @property
-    def n_atoms(self) -> int:
-        """Atoms that are no padding."""
-        return self.atoms.stop - self.atoms.start
+    def sum(self, values: Array) -> Array:
+        """Sum what bonds have over their centres, (e, ...) -> (n, ...)."""
+        out = np.zeros((len(self.species), *values.shape[1:]))
+        owners, starts = np.unique(self.centre, return_index=True)
+        if len(owners):
+            out[owners] = np.add.reduceat(values, starts, axis=0)
+        return out
 
-    def centre_species(self) -> NDArray[np.int32]:
-        """Species of the centre of each pair, shape (n', K)."""
-        return np.broadcast_to(self.species[:, None], self.mask.shape)
 
-
-def blocks(frames: Frames, elements: list[int], cutoff: float, most: int) -> Iterator[Block]:
-    """Cut the atoms of frames into blocks of at most ``most``, whatever frames they belong to.
+def find_bonds(frames: Frames, elements: list[int], cutoff: float, most: int) -> Iterator[Bonds]:
+    """Yield the bonds of all atoms, of at most ``most`` atoms at a time.
 
     Parameters
     ----------
@@ -90,100 +68,177 @@ def blocks(frames: Frames, elements: list[int], cutoff: float, most: int) -> Ite
         Å.
     most : int
     """
-    species = np.searchsorted(elements, frames.numbers).astype(np.int32)
+    species = np.searchsorted(elements, frames.numbers)
     group = (frames.offsets[1:] - 1) // most
     starts = [*np.flatnonzero(np.diff(group, prepend=-1)), len(frames)]
-    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+    for start, stop in pairwise(starts):
         i, j, vectors = _pairs(frames, range(int(start), int(stop)), cutoff)
-        for first in range(int(frames.offsets[start]), int(frames.offsets[stop]), most):
-            last = min(first + most, int(frames.offsets[stop]))
+        end = int(frames.offsets[stop])
+        for first in range(int(frames.offsets[start]), end, most):
+            last = min(first + most, end)
             own = slice(*np.searchsorted(i, [first, last]))
-            pairs = (i[own] - first, j[own], vectors[own])
-            yield _block(slice(first, last), pairs, species, cutoff, most)
+            yield Bonds(
+                atoms=slice(first, last),
+                centre=i[own] - first,
+                neighbour=j[own],
+                vector=vectors[own],
+                species=species[first:last],
+                pairs=(species[i[own]], species[j[own]]),
+            )
 
 
 def _pairs(frames: Frames, which: range, cutoff: float) -> tuple[Indices, Indices, Array]:
-    """Return centres (ascending), neighbours (both counted over all frames) and vectors."""
-    from ace_jax import sparse_graph
+    from matscipy.neighbours import neighbour_list
 
     parts = []
     for s in which:
         first, last = int(frames.offsets[s]), int(frames.offsets[s + 1])
-        cell = complete_cell(frames.cell[s])  # molecules may have none
-        graph = sparse_graph(frames.positions[first:last], cell, frames.pbc[s], cutoff)
-        parts.append((graph.senders + first, graph.receivers + first, graph.rij.reshape(-1, 3)))
+        i, j, vectors = neighbour_list(
+            "ijD",
+            positions=frames.positions[first:last],
+            cell=complete_cell(frames.cell[s]),  # molecules may have none
+            pbc=frames.pbc[s],
+            cutoff=cutoff,
+        )
+        parts.append((i.astype(np.int64) + first, j.astype(np.int64) + first, vectors))
     i, j, vectors = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return i, j, vectors
 
 
-def _block(
-    atoms: slice,
-    pairs: tuple[Indices, Indices, Array],
-    species: NDArray[np.int32],
-    cutoff: float,
-    most: int,
-) -> Block:
-    i, j, vectors = pairs
-    n = atoms.stop - atoms.start
-    counts = np.bincount(i, minlength=n)
-    height = next((size for size in CENTRES if n <= size <= most), most)
-    widest = int(counts.max(initial=0))
-    width = next((size for size in NEIGHBOURS if widest <= size), widest)
-    slot = np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)
-    padded = np.zeros((height, width, 3)) + [cutoff, 0, 0]
-    neighbours, mask = np.zeros((height, width), np.int64), np.zeros((height, width), bool)
-    padded[i, slot], neighbours[i, slot], mask[i, slot] = vectors, j, True
-    own = np.zeros(height, np.int32)
-    own[:n] = species[atoms]
-    theirs = np.where(mask, species[neighbours], 0).astype(np.int32)
-    return Block(atoms, padded, neighbours, mask, own, theirs)
+@dataclass(frozen=True)
+class ACEBasis:
+    """B(environment): D = n_B + n_pair functions of an atom, the same for all elements.
 
+    Products of ``A_m = Σ_bonds R_n(r) Y_lm`` up to the correlation order, coupled to invariants,
+    and after them functions of pairs (Drautz, PRB 99, 014104, 2019; Witt et al., J. Chem. Phys.
+    159, 164101, 2023).
 
-@cache
-def _kernels() -> dict[str, Any]:
-    """Compile-on-use functions of a model and a block's arrays: one program per shape."""
-    import equinox as eqx
-    import jax
+    Parameters
+    ----------
+    elements : list of int
+        Atomic numbers, ascending.
+    cutoff : float
+        Å.
+    radial, pair : RadialTable
+    l_max : int
+    factors : two arrays of int, shape (a,)
+        Radial function and harmonic of each A.
+    products : tuple of array of int, shapes (v, order)
+        The A of each product, by order.
+    coupling : csr_matrix, shape (n_B, Σv)
+        Of products to invariants.
+    """
 
-    def energies(model: Any, vectors: Any, centre: Any, other: Any, mask: Any) -> Any:
-        def total(r: Any) -> Any:
-            each = model.site_energies_dense(r, centre, other, mask, centre[:, 0])
-            return each.sum(), each
+    elements: list[int]
+    cutoff: float
+    radial: RadialTable
+    pair: RadialTable
+    l_max: int
+    factors: tuple[Indices, Indices]
+    products: tuple[Indices, ...]
+    coupling: csr_matrix
 
-        (_, each), slopes = jax.value_and_grad(total, has_aux=True)(vectors)
-        return each, slopes
+    @property
+    def n_invariants(self) -> int:
+        """n_B, the functions before those of pairs."""
+        return int(self.coupling.shape[0])
 
-    def basis(model: Any, vectors: Any, centre: Any, other: Any, mask: Any) -> Any:
-        many_body, pair = model.site_basis_dense(vectors, centre, other, mask)
-        return jax.numpy.concatenate([many_body, pair], axis=1)
+    @property
+    def n_functions(self) -> int:
+        """D."""
+        return self.n_invariants + self.pair.n_functions
 
-    def slopes(model: Any, vectors: Any, centre: Any, other: Any, mask: Any) -> Any:
-        return model.edge_jacobian_dense(vectors, centre, other, mask)
+    def values(self, bonds: Bonds) -> Array:
+        """Return B of each atom, shape (n, D)."""
+        a, pair, _, _ = self._pooled(bonds, slopes=False)
+        return np.concatenate([self._invariants(a), pair], axis=1)
 
-    return {f.__name__: eqx.filter_jit(f) for f in (energies, basis, slopes)}
+    def energies(self, bonds: Bonds, coefficients: Array) -> tuple[Array, Array]:
+        """Return B · c of each atom, shape (n,), and its slope by each bond's vector, shape (e, 3).
 
+        Parameters
+        ----------
+        bonds : Bonds
+        coefficients : array, shape (Z, D)
+        """
+        a, pair, da, dpair = self._pooled(bonds)
+        own = coefficients[bonds.species]
+        c, c_pair = own[:, : self.n_invariants], own[:, self.n_invariants :]
+        energy = (self._invariants(a) * c).sum(axis=1) + (pair * c_pair).sum(axis=1)
+        # each product's coefficient, times the product of its other factors, by A
+        weights = np.repeat(c @ self.coupling, self._orders, axis=1)
+        by_a = (self._others(a) * weights) @ self._placing
+        slope = np.einsum("em,emk->ek", by_a[bonds.centre], da)
+        return energy, slope + np.einsum("ep,epk->ek", c_pair[bonds.centre], dpair)
 
-def _run(kernel: str, model: Any, block: Block) -> Any:
-    with float64():
-        return _kernels()[kernel](
-            model, block.vectors, block.centre_species(), block.neighbour_species, block.mask
+    def slopes(self, bonds: Bonds) -> tuple[Array, Array]:
+        """Return B of each atom, shape (n, D), and dB of its centre by each bond, (e, D, 3)."""
+        a, pair, da, dpair = self._pooled(bonds)
+        n = len(a)
+        by_a = (self._jacobian @ self._others(a).T).T.reshape(n, self.n_invariants, a.shape[1])
+        slope = np.empty((len(bonds.centre), self.n_functions, 3))
+        edges = np.searchsorted(bonds.centre, np.arange(n + 1))
+        for i in range(n):
+            own = slice(edges[i], edges[i + 1])
+            slope[own, : self.n_invariants] = by_a[i] @ da[own]
+        slope[:, self.n_invariants :] = dpair
+        return np.concatenate([self._invariants(a), pair], axis=1), slope
+
+    def _pooled(self, bonds: Bonds, slopes: bool = True) -> tuple[Array, Array, Array, Array]:
+        """Return A (n, a), pair functions (n, p), and their slopes by bond (e, a, 3), (e, p, 3)."""
+        r = np.linalg.norm(bonds.vector, axis=1)
+        radial, dradial = self.radial.evaluate(r, bonds.pairs)
+        pair, dpair = self.pair.evaluate(r, bonds.pairs)
+        harmonics, dharmonics = solid_harmonics(bonds.vector, self.l_max)
+        n, lm = self.factors
+        a, sums = bonds.sum(radial[:, n] * harmonics[:, lm]), bonds.sum(pair)
+        if not slopes:
+            return a, sums, np.empty(0), np.empty(0)
+        unit = bonds.vector / r[:, None]
+        da = (dradial[:, n] * harmonics[:, lm])[:, :, None] * unit[:, None, :]
+        da += radial[:, n, None] * dharmonics[:, lm]
+        return a, sums, da, dpair[:, :, None] * unit[:, None, :]
+
+    def _invariants(self, a: Array) -> Array:
+        products = np.concatenate([a[:, g].prod(axis=2) for g in self.products], axis=1)
+        return (self.coupling @ products.T).T
+
+    def _others(self, a: Array) -> Array:
+        """Return each product without each of its factors, shape (n, Σ v·order)."""
+        columns = []
+        for group in self.products:
+            order = group.shape[1]
+            rest = [
+                np.ones((len(a), len(group)))
+                if order == 1
+                else a[:, np.delete(group, k, axis=1)].prod(axis=2)
+                for k in range(order)
+            ]
+            columns.append(np.stack(rest, axis=2).reshape(len(a), -1))
+        return np.concatenate(columns, axis=1)
+
+    @cached_property
+    def _orders(self) -> Indices:
+        return np.concatenate([np.full(len(g), g.shape[1]) for g in self.products])
+
+    @cached_property
+    def _placing(self) -> csr_matrix:
+        """From (product, factor) to the A of that factor."""
+        factor = np.concatenate([g.reshape(-1) for g in self.products])
+        ones = np.ones(len(factor))
+        return csr_matrix(
+            (ones, (np.arange(len(factor)), factor)), (len(factor), len(self.factors[0]))
         )
 
-
-def block_energies(model: Any, block: Block) -> tuple[Array, Array]:
-    """Return site energies in eV, shape (n,), and dE/d(vector) in eV/Å, shape (n, K, 3)."""
-    energies, slopes = _run("energies", model, block)
-    return np.asarray(energies)[: block.n_atoms], np.asarray(slopes)[: block.n_atoms]
-
-
-def block_basis(model: Any, block: Block) -> Array:
-    """Return the basis functions of each atom, shape (n, D)."""
-    return np.asarray(_run("basis", model, block))[: block.n_atoms]
-
-
-def block_slopes(model: Any, block: Block) -> tuple[Array, Array]:
-    """Return the basis functions (n, D) and their derivatives by the vectors (n, K, D, 3)."""
-    values, slopes = _run("slopes", model, block)
-    n, width = block.n_atoms, block.mask.shape[1]
-    slopes = np.asarray(slopes).reshape(-1, width, values.shape[1], 3)
-    return np.asarray(values)[:n], slopes[:n]
+    @cached_property
+    def _jacobian(self) -> csr_matrix:
+        """From (product, factor) to (invariant, A)."""
+        factor = np.concatenate([g.reshape(-1) for g in self.products])
+        first = np.cumsum(self._orders) - self._orders
+        coupling = self.coupling.tocoo()
+        repeat = self._orders[coupling.col]
+        step = np.arange(repeat.sum()) - np.repeat(np.cumsum(repeat) - repeat, repeat)
+        column = np.repeat(first[coupling.col], repeat) + step
+        row = np.repeat(coupling.row.astype(np.int64), repeat) * len(self.factors[0])
+        shape = (self.n_invariants * len(self.factors[0]), len(factor))
+        return csr_matrix((np.repeat(coupling.data, repeat), (row + factor[column], column)), shape)

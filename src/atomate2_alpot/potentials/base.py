@@ -47,6 +47,7 @@ class AtomFeaturePredictor(Predictor, Protocol):
 
 
 BACKENDS: dict[str, str] = {
+    "ace": "atomate2_alpot.potentials.ace",
     "ase": "atomate2_alpot.potentials.ase",
     "chgnet": "atomate2_alpot.potentials.chgnet",
     "mace": "atomate2_alpot.potentials.mace",
