@@ -83,8 +83,7 @@ def test_the_basis_is_motep_s_contractions_of_tensors(level, rng):
     assert len(set(tables.mapping.tolist())) == PUBLISHED[level]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("level", "n_functions"), [(20, 288), (22, 497), (24, 864)])
+@pytest.mark.parametrize(("level", "n_functions"), [(18, 163), (20, 288)])
 def test_high_levels_have_as_many_functions_as_mlip_s(level, n_functions):
     assert len(moment_tables(level).mapping) == n_functions
 
@@ -258,7 +257,7 @@ def test_a_file_of_another_program_needs_its_elements_named(file, alloy_frames):
         ("alpha_index_times = {{0, 0,", "alpha_index_times = {{-5, 0,", "moments that are not"),
         ("alpha_index_basic = {{0, 0,", "alpha_index_basic = {{7, 0,", "functions that are not"),
         ("moment_coeffs = {", "moment_coeffs = {nan, ", "moment_coeffs has shape"),
-        ("species_coeffs = ", "species_coefs = ", "species_coeffs is missing"),
+        ("species_coeffs = ", "potential_name = ", "species_coeffs is missing"),
         ("species_count = 2", "species_count = two", "no .mtp file that can be read"),
     ],
 )
