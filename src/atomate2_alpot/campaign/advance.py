@@ -29,16 +29,8 @@ from atomate2_alpot.campaign.documents import (
 from atomate2_alpot.campaign.engines import Engine
 from atomate2_alpot.campaign.labels import Gather, Join, Label
 from atomate2_alpot.campaign.policy import CampaignPolicy
-from atomate2_alpot.campaign.stages import (
-    END,
-    Merge,
-    Prepare,
-    Record,
-    Screen,
-    Select,
-    Stage,
-    Train,
-)
+from atomate2_alpot.campaign.screening import Merge, Reference, Screen, Select
+from atomate2_alpot.campaign.stages import END, Prepare, Record, Stage, Train
 from atomate2_alpot.campaign.state import CampaignError, CampaignState
 from atomate2_alpot.dataset.stores import Stores
 from atomate2_alpot.flows import ActiveLearningMaker
@@ -47,6 +39,7 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Prepare(),
+        Reference(),
         Screen(),
         Merge(),
         Select(),
@@ -57,7 +50,7 @@ STAGES: dict[str, Stage] = {
         Record(),
     )
 }
-"""Name -> stage; an iteration goes through screen … train, iteration 0 prepare, label … join."""
+"""Name -> stage; an iteration goes through reference … train, iteration 0 prepare, label … join."""
 
 
 @dataclass

@@ -18,8 +18,8 @@ from atomate2_alpot.dataset.stores import Stores
 from atomate2_alpot.flows import ActiveLearningMaker
 from atomate2_alpot.flows.contracts import Proposer, RangeSelector
 from atomate2_alpot.flows.jobs import carry
-from atomate2_alpot.flows.tags import tag
 from atomate2_alpot.flows.state import LoopState, Pointer
+from atomate2_alpot.flows.tags import tag
 from atomate2_alpot.label import LabelMaker
 from atomate2_alpot.schemas.blobs import BlobError
 

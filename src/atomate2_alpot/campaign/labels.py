@@ -178,7 +178,7 @@ class Join(Gather):
             test=_frames(joined[TEST_SET]),
             dataset=[_frames(joined[name]) for name in order[1:]],
         )
-        return Step("screen", 1, begin_loop(ctx.maker, loop, counts))
+        return Step("reference", 1, begin_loop(ctx.maker, loop, counts))
 
 
 def sets_of(ctx: Context) -> list[str]:

@@ -16,8 +16,6 @@ from atomate2_alpot.flows.jobs import TEST_SET, hand_on, record_iteration
 from atomate2_alpot.flows.loop import ATOMS, CRYSTALS, KNOWN_ATOMS
 from atomate2_alpot.flows.state import LoopState, Pointer
 from atomate2_alpot.flows.stopping import RUNNING
-from atomate2_alpot.schemas import Shard
-from atomate2_alpot.select.jobs import gather_screens
 
 SELECTED = "selected"
 """Name of the set of frames that an iteration labels."""
@@ -109,107 +107,6 @@ class Prepare(OneWorkflow):
         return Step("label", 0, None, pointers)
 
 
-class Screen:
-    """Ranges of candidates."""
-
-    name: ClassVar[str] = "screen"
-    leased: ClassVar[bool] = True
-
-    def plan(self, ctx: Context) -> Iterator[Payload]:
-        """Yield ranges; the candidates in them are nowhere yet."""
-        loop, size = ctx.loop, ctx.selector.chunk_size * ctx.policy.screen_chunks
-        shards = ctx.proposer.shards(loop.pool.reference(), loop.iteration)
-        for number, shard in enumerate(shards):
-            for start in range(shard["start"], shard["stop"], size):
-                yield {"shard": number, "start": start, "stop": min(start + size, shard["stop"])}
-
-    def make(self, ctx: Context, batch: BatchDoc) -> Flow:
-        """Make the workflow of a range: some screening jobs, and one that joins them."""
-        loop, payload = ctx.loop, batch.payload
-        inputs = carried(pool=loop.pool, committee=loop.committee)
-        whole = ctx.proposer.shards(inputs.output["pool"], loop.iteration)[payload["shard"]]
-        part = Shard(source=whole["source"], start=payload["start"], stop=payload["stop"])
-        jobs = ctx.selector.screen(part, inputs.output["committee"], loop.iteration)
-        last = gather_screens([job.output for job in jobs])
-        return ctx.workflow([inputs, *jobs], last, batch, "select")
-
-    def collect(self, ctx: Context, batch: BatchDoc) -> dict[str, Any]:
-        """Count the candidates."""
-        return ctx.read_fields(str(batch.output), ["n_screened"])
-
-    def give_up(self, ctx: Context, batch: BatchDoc) -> str | None:  # noqa: ARG002
-        """Leave the range out."""
-        return None
-
-    def finish(self, ctx: Context) -> Step:
-        """Join them in levels, or choose at once."""
-        return Step("merge", ctx.doc.iteration, ctx.doc.loop)
-
-
-class Merge:
-    """Joins screened ranges in groups, where there are more than one job should hold."""
-
-    name: ClassVar[str] = "merge"
-    leased: ClassVar[bool] = False
-
-    def plan(self, ctx: Context) -> Iterator[Payload]:
-        """Yield groups of batches of the stage before."""
-        found, size = outputs_of(ctx, "screen"), ctx.policy.gather_size
-        for start in range(0, len(found) if len(found) > size else 0, size):
-            group = found[start : start + size]
-            yield {"first": group[0].batch, "last": group[-1].batch + 1}
-
-    def make(self, ctx: Context, batch: BatchDoc) -> Flow:
-        """Make the workflow of a group."""
-        members = outputs_of(ctx, "screen", batch.payload["first"], batch.payload["last"])
-        inputs = carried(screens=pointers_to(members))
-        join = gather_screens([inputs.output["screens"][i] for i in range(len(members))])
-        return ctx.workflow([inputs], join, batch, "select")
-
-    def collect(self, ctx: Context, batch: BatchDoc) -> dict[str, Any]:
-        """Count the candidates."""
-        return ctx.read_fields(str(batch.output), ["n_screened"])
-
-    def give_up(self, ctx: Context, batch: BatchDoc) -> str | None:  # noqa: ARG002
-        """Leave the group out."""
-        return None
-
-    def finish(self, ctx: Context) -> Step:
-        """Choose."""
-        return Step("select", ctx.doc.iteration, ctx.doc.loop)
-
-
-class Select(OneWorkflow):
-    """Chooses what is labelled."""
-
-    name = "select"
-
-    def make(self, ctx: Context, batch: BatchDoc) -> Flow:
-        """Make the workflow."""
-        loop = ctx.loop
-        members = outputs_of(ctx, "merge") or outputs_of(ctx, "screen")
-        inputs = carried(screens=pointers_to(members))
-        known = carried(frames=[*loop.dataset, loop.test])
-        pick = ctx.selector.choose(
-            [inputs.output["screens"][i] for i in range(len(members))],
-            [known.output["frames"][i] for i in range(len(loop.dataset) + 1)],
-            loop.iteration,
-            ctx.maker.loop.budget(loop.n_labels),
-        )
-        last = conclude({"selection": Pointer.of(pick.output)}, {"n": pick.output.n_selected})
-        return ctx.workflow([inputs, known, pick], last, batch, "select")
-
-    def finish(self, ctx: Context) -> Step:
-        """Label what was chosen; if nothing was, the campaign ends."""
-        pointers, values, _ = self.conclusion(ctx)
-        if values["n"] == 0:
-            return Step("record", ctx.doc.iteration, ctx.loop, pointers)
-        whole = pointers["selection"]
-        pointers[SELECTED] = Pointer(uuid=whole.uuid, path=[*whole.path, "frames"])
-        loop = ctx.loop.advanced(n_labels=ctx.loop.n_labels + values["n"])
-        return Step("label", ctx.doc.iteration, loop, pointers)
-
-
 class Train(OneWorkflow):
     """Trains the committee, assesses it, writes the iteration document."""
 
@@ -234,7 +131,7 @@ class Train(OneWorkflow):
         loop = LoopState.model_validate(loop).advanced(
             iteration=following, committee_names=values["trained"]
         )
-        return Step("screen", following, loop, {}, status)
+        return Step("reference", following, loop, {}, status)
 
 
 class Record(OneWorkflow):

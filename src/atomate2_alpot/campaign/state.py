@@ -24,8 +24,8 @@ from atomate2_alpot.campaign.documents import (
 CAMPAIGNS, BATCHES = "campaigns", "batches"
 """Names of the collections."""
 
-BLOCK: int = 500
-"""Batches inserted at once."""
+BLOCK: int = 50
+"""Batches inserted at once; a planning that is killed is taken up behind the last ones."""
 
 DUPLICATE_KEY: int = 11000
 """MongoDB's code for an ``_id`` that is there already."""

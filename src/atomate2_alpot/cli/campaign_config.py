@@ -11,7 +11,7 @@ from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.loading import ConfigError
 from atomate2_alpot.cli.resume import Change, changes_between
 
-SELECTION: tuple[str, ...] = ("screen", "merge", "select")
+SELECTION: tuple[str, ...] = ("reference", "screen", "merge", "select")
 """Stages in which candidates are judged: all of an iteration alike."""
 
 SIZES: tuple[str, ...] = (

@@ -67,13 +67,25 @@ class RangeSelector(Selector, Protocol):
 
     chunk_size: int
 
-    def screen(self, shard: Shard, committee: OutputReference, iteration: int) -> list[Job]:
+    def reference(self, committee: OutputReference, training: list[OutputReference]) -> Job | None:
+        """Make the job whose output's ``table`` candidates are graded by, if they are graded."""
+        ...
+
+    def screen(
+        self,
+        shard: Shard,
+        committee: OutputReference,
+        iteration: int,
+        active: OutputReference | None = None,
+    ) -> list[Job]:
         """Make the jobs that screen a range; their outputs are ``ScreenedRange``."""
         ...
 
     def choose(
         self,
         screens: list[OutputReference],
+        committee: OutputReference,
+        training: list[OutputReference],
         exclude: list[OutputReference],
         iteration: int,
         budget: int,
