@@ -15,6 +15,8 @@ from mongo_server import MongoServer
 
 PROJECT = "alpot-test"
 WORKER = "here"
+TOKEN = "s3cret-of-the-test"
+"""In the URI of every store and queue, as a password would be."""
 
 
 @dataclass
@@ -29,11 +31,16 @@ class World:
 
     @property
     def uri(self) -> str:
-        return self.server.uri
+        return with_token(self.server.uri)
 
     def another(self) -> Engine:
         """Return an engine as another process would have it."""
         return make_engine(self.settings)
+
+
+def with_token(uri: str) -> str:
+    """Return a URI that is recognised where it does not belong."""
+    return f"{uri}&appName={TOKEN}"
 
 
 def job_store(uri: str, database: str) -> dict[str, Any]:
@@ -52,12 +59,13 @@ def fireworks_world(server: MongoServer, database: str, folder: Path, monkeypatc
     from fireworks import LaunchPad
 
     pad = folder / "my_launchpad.yaml"
-    description = {"host": server.uri, "name": f"{database}_fw", "uri_mode": True}
+    uri = with_token(server.uri)
+    description = {"host": uri, "name": f"{database}_fw", "uri_mode": True}
     pad.write_text(yaml.safe_dump(description))
     config = folder / "jobflow.yaml"
-    config.write_text(yaml.safe_dump({"JOB_STORE": job_store(server.uri, database)}))
+    config.write_text(yaml.safe_dump({"JOB_STORE": job_store(uri, database)}))
     monkeypatch.setenv("JOBFLOW_CONFIG_FILE", str(config))
-    store = JobStore.from_dict_spec(job_store(server.uri, database))
+    store = JobStore.from_dict_spec(job_store(uri, database))
     monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", store)
     monkeypatch.setattr(jobflow.SETTINGS, "CONFIG_FILE", str(config))
     LaunchPad(strm_lvl="ERROR", **description).reset("", require_password=False)
@@ -65,12 +73,15 @@ def fireworks_world(server: MongoServer, database: str, folder: Path, monkeypatc
     return World(make_engine(settings), settings, server, database, folder)
 
 
-def remote_world(server: MongoServer, database: str, folder: Path, monkeypatch: Any) -> World:
-    """Set up a project with a local shell worker."""
+def remote_world(
+    server: MongoServer, database: str, folder: Path, monkeypatch: Any, batch: bool = False
+) -> World:
+    """Set up a project with a local shell worker, which runs jobs in a process each, or in one."""
     import jobflow_remote
     from jobflow_remote.config.manager import ConfigManager
 
-    queue = {"uri": server.uri, "database": f"{database}_jf", "collection_name": "jobs"}
+    uri = with_token(server.uri)
+    queue = {"uri": uri, "database": f"{database}_jf", "collection_name": "jobs"}
     here, tests = Path(__file__).parent, os.environ.get("PYTHONPATH", "")
     paths = [here, here / "flows", here / "campaign", *([tests] if tests else [])]
     worker = {
@@ -80,15 +91,18 @@ def remote_world(server: MongoServer, database: str, folder: Path, monkeypatch: 
         "pre_run": f"export OMP_NUM_THREADS=1 PYTHONPATH={os.pathsep.join(map(str, paths))}",
         "timeout_execute": 60,
     }
+    if batch:
+        folders = {"jobs_handle_dir": str(folder / "handles"), "work_dir": str(folder / "batch")}
+        worker["batch"] = {**folders, "max_wait": 20, "sleep_time": 0.1}
+        worker["max_jobs"] = 1
+    delays = ("checkout", "check_run_status", "advance_status", "update_batch")
     project = {
         "name": PROJECT,
         "workers": {WORKER: worker},
         "queue": {"store": {"type": "MongoURIStore", **queue}},
-        "jobstore": job_store(server.uri, database),
+        "jobstore": job_store(uri, database),
         "log_level": "warn",
-        "runner": {
-            f"delay_{what}": 0.2 for what in ("checkout", "check_run_status", "advance_status")
-        },
+        "runner": {f"delay_{what}": 0.2 for what in delays},
     }
     (folder / "projects").mkdir()
     (folder / "projects" / f"{PROJECT}.yaml").write_text(yaml.safe_dump(project))
@@ -104,7 +118,7 @@ def remote_world(server: MongoServer, database: str, folder: Path, monkeypatch: 
 WORLDS = {"fireworks": fireworks_world, "jobflow-remote": remote_world}
 
 
-def run_everything(world: World, seconds: float = 300) -> None:
+def run_everything(world: World, seconds: float = 500) -> None:
     """Let the engine's own worker or runner work until nothing is left to run."""
     if world.settings.name == "fireworks":
         from fireworks import FWorker, LaunchPad

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
-from jobflow import Flow, OnMissing, Response, job
+from jobflow import Flow, Job, Maker, OnMissing, Response, job
 from monty.json import MontyDecoder, MontyEncoder
 
-NAMES = ("fireworks", "jobflow-remote")
+from atomate2_alpot.flows import ActiveLearningMaker
+from atomate2_alpot.label import presets
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "flows"))
+
+from fakes import refuse, small_loop
 
 
 @job
@@ -47,3 +54,34 @@ def determined(flow: Flow, seed: str) -> Flow:
     for i, (item, _) in enumerate(flow.iterflow()):
         text = text.replace(item.uuid, str(uuid5(NAMESPACE_URL, f"{seed} {i}")))
     return json.loads(text.replace(flow.uuid, str(uuid5(NAMESPACE_URL, seed))), cls=MontyDecoder)
+
+
+@dataclass
+class FailsAt(Maker):
+    """Labels with a toy; the calculations of some numbers fail, counted in a file."""
+
+    name: str = "failing static"
+    counter: str = ""
+    numbers: tuple[int, ...] = ()
+    inner: Maker = field(default_factory=lambda: presets.toy_surrogate(seed=99).maker)
+
+    def make(self, structure) -> Job | Flow:
+        with Path(self.counter).open("a+") as stream:
+            stream.write("x")
+            stream.flush()
+            fails = stream.tell() in self.numbers
+        return refuse(structure.formula) if fails else self.inner.make(structure)
+
+
+def short_loop(folder) -> ActiveLearningMaker:
+    """Two iterations of three labels, one of which fails in each; no model is trained."""
+    maker = small_loop(labels_per_iteration=3, label_crystals=False)
+    proposer = replace(maker.proposer, candidates_per_iteration=24, n_test=2)
+    # two calculations are of the test set
+    failing = FailsAt(counter=str(Path(folder) / "calculations"), numbers=(3, 6))
+    return replace(
+        maker,
+        proposer=proposer,
+        selector=replace(maker.selector, chunk_size=24),
+        labeller=replace(maker.labeller, maker=failing),
+    )

@@ -1,0 +1,123 @@
+"""The whole loop on FireWorks' and jobflow-remote's own workers, and what one sees of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import bson
+import pytest
+from engine_jobs import short_loop
+
+from atomate2_alpot.campaign.engines import WorkflowState
+from atomate2_alpot.dataset import LabelStore, sync_labels
+from atomate2_alpot.dataset.stores import mongo_stores
+from engine_worlds import PROJECT, TOKEN, WORLDS, run_everything
+
+pytestmark = pytest.mark.slow
+
+KEY_OF_LOOP = "test-campaign/loop"
+TEST_CAMPAIGN = {"campaign_id": "test-campaign"}
+
+
+@pytest.fixture(scope="module", params=sorted(WORLDS))
+def world(request, shared_mongo, tmp_path_factory):
+    """A loop that an engine has run to its end."""
+    folder = tmp_path_factory.mktemp("loop")
+    options = {"batch": True} if request.param == "jobflow-remote" else {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        database = f"loop_{request.param[:4]}"
+        made = WORLDS[request.param](shared_mongo, database, folder, patch, **options)
+        made.engine.check()
+        made.engine.submit(short_loop(folder).make(), KEY_OF_LOOP)
+        run_everything(made)
+        yield made
+
+
+@pytest.fixture
+def database(world):
+    with world.server.client() as client:
+        yield client[world.database]
+
+
+def test_the_workflow_completes_though_a_label_fails_in_each_iteration(world, database):
+    assert world.engine.states([KEY_OF_LOOP]) == {KEY_OF_LOOP: WorkflowState.COMPLETED}
+    records = list(database.outputs.find({"name": "record iteration"}).sort("metadata.iteration"))
+    assert [r["metadata"]["iteration"] for r in records] == [1, 2]
+    assert [r["output"]["counts"]["labelled"] for r in records] == [2, 2]
+    assert [r["output"]["counts"]["failed"] for r in records] == [1, 1]
+
+
+def test_results_are_queried_with_pymongo_and_blobs_are_in_gridfs(world, database):
+    stores = mongo_stores(world.uri, world.database)
+    stores.connect()
+    counts = sync_labels(stores.jobs, stores.labels)
+    assert counts == {"successful": 6, "failed": 2}
+    assert database.labels.count_documents({"state": "successful", "stage": "label"}) == 4
+    first = database.labels.find_one({"iteration": 1, "elements": "O", "state": "successful"})
+    assert first["campaign_id"] == "test-campaign"
+    assert first["max_force"] > 0
+    blobs = {f["metadata"]["job_uuid"] for f in database["blobs.files"].find()}
+    gathers = {g["uuid"] for g in database.outputs.find({"name": "gather labels"})}
+    assert gathers
+    assert gathers <= blobs
+    frames = LabelStore(stores.labels).query({"iteration": 2}, "test-campaign")
+    assert len(frames) == 2
+
+
+def test_jobs_of_all_iterations_and_stages_carry_metadata_and_tags(database):
+    metadata = [d["metadata"] for d in database.outputs.find({"metadata.stage": {"$ne": "loop"}})]
+    assert {m["campaign_id"] for m in metadata} == {"test-campaign"}
+    found = {(m["iteration"], m["stage"]) for m in metadata}
+    stages = {(i, stage) for i in (1, 2) for stage in ("select", "label", "train")}
+    assert stages | {(0, "prepare"), (0, "test")} == found
+    for m in metadata:
+        expected = [f"{k}:{m[k]}" for k in ("campaign_id", "iteration", "stage")]
+        assert m["tags"] == expected
+
+
+def command(*arguments: str) -> str:
+    program = Path(sys.executable).parent / arguments[0]
+    done = subprocess.run(
+        [program, *arguments[1:]], capture_output=True, text=True, check=True, env=None
+    )
+    return done.stdout
+
+
+def test_the_engines_own_commands_show_names_metadata_and_tags(world):
+    if world.settings.name == "fireworks":
+        pad = ("lpad", "-l", str(world.settings.launchpad))
+        query = json.dumps({"metadata.campaign_id": "test-campaign"})
+        shown = json.loads(command(*pad, "get_wflows", "-q", query, "-d", "all"))
+        assert shown["name"].startswith("active learning")
+        assert shown["state"] == "COMPLETED"
+        assert shown["metadata"]["tags"] == ["campaign_id:test-campaign", "iteration:0"]
+        query = json.dumps({"spec.tags": "iteration:2", "spec.stage": "label"})
+        names = {f["name"] for f in json.loads(command(*pad, "get_fws", "-q", query, "-d", "less"))}
+        assert {"expand labels", "gather labels"} <= names
+        return
+    flows = command("jf", "-p", PROJECT, "flow", "list", "-meta", json.dumps(TEST_CAMPAIGN), "-v")
+    assert "active learning" in flows
+    assert "campaign_id:test-campaign" in flows
+    wanted = json.dumps({**TEST_CAMPAIGN, "iteration": 2, "stage": "label"})
+    jobs = command("jf", "-p", PROJECT, "job", "list", "-meta", wanted, "-o", "name,metadata")
+    assert "gather labels" in jobs
+    assert "iteration:2" in jobs
+
+
+def test_no_document_holds_a_uri_or_a_password(world):
+    seen = 0
+    with world.server.client() as client:
+        for name in client.list_database_names():
+            if not name.startswith(world.database):
+                continue
+            for collection in client[name].list_collection_names():
+                for document in client[name][collection].find():
+                    raw = bson.encode(document)
+                    assert TOKEN.encode() not in raw, (name, collection)
+                    assert b"mongodb://" not in raw, (name, collection)
+                    seen += 1
+    assert seen > 50
