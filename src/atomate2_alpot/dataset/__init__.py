@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atomate2_alpot.dataset.blobs import FileBlobStore
+from atomate2_alpot.dataset.builder import LabelBuilder
 from atomate2_alpot.dataset.campaigns import iteration_documents
 from atomate2_alpot.dataset.export import EXPORTERS, dataset_card, export_frames
 from atomate2_alpot.dataset.gridfs import GridFSBlobStore
@@ -20,6 +21,7 @@ __all__ = [
     "GridFSBlobStore",
     "Index",
     "IndexResult",
+    "LabelBuilder",
     "LabelStore",
     "StoreError",
     "Stores",

@@ -54,6 +54,7 @@ INDEXES: tuple[Index, ...] = (
     Index("labels", ("task_uuid",), "labels of a job or of a foreign task document"),
     Index("labels", ("gather_uuid",), "labels that a gather wrote"),
     Index("labels", ("gathers_read",), "gathers that were read to their end"),
+    Index("labels", ("tasks_read",), "task documents that were read (LabelBuilder)"),
     Index("labels", ("last_updated",), "what is new"),
     Index("outputs", ("uuid", "index"), "the output of a job (jobflow)"),
     Index(
@@ -62,7 +63,6 @@ INDEXES: tuple[Index, ...] = (
         "gathers and iterations of a campaign",
     ),
     Index("outputs", ("metadata.campaign_id",), "all jobs of a campaign"),
-    Index("outputs", ("completed_at",), "task documents that are new (LabelBuilder)"),
     Index("blobs.files", ("metadata.blob_uuid",), "a blob"),
     Index("blobs.files", ("metadata.job_uuid", "metadata.job_index"), "the blobs of a job"),
 )

@@ -47,7 +47,7 @@ def label_documents(
         "campaign_id": batch.campaign_id or campaign_id,
     }
     computed = {row["frame_id"]: row for row in batch.calculations.table.to_pylist()}
-    yield from _successful(batch.frames, shared, computed)
+    yield from successful_documents(batch.frames, shared, computed)
     for failure in batch.failures:
         words = (errors or {}).get(failure.task_uuid or "")
         yield LabelDoc(
@@ -63,9 +63,20 @@ def label_documents(
         )
 
 
-def _successful(
+def successful_documents(
     frames: Frames, shared: dict[str, Any], computed: Mapping[str, dict[str, Any]]
 ) -> Iterator[LabelDoc]:
+    """Yield the document of each labelled frame.
+
+    Parameters
+    ----------
+    frames : Frames
+        Labelled.
+    shared : dict
+        Fields that all have in common.
+    computed : mapping
+        Id of a frame, or of the one it was relaxed from -> its ``calculation``.
+    """
     forces = frames.split_atoms(frames.forces)
     rows = frames.table.select(["prototype", "parent", "step", "task_uuid", "iteration"])
     for s, (structure, row) in enumerate(
@@ -158,12 +169,13 @@ def write_labels(
         Number of documents written, by state; a failure does not replace a success.
     """
     counts = dict.fromkeys(STATES, 0)
+    properties = [*LABEL_KEY, "state", "gathers_read"]
     for start in range(0, len(documents), BLOCK):
         block = documents[start : start + BLOCK]
-        present = _present(labels, block)
+        present = present_labels(labels, [d.frame_id for d in block], properties)
         keep = []
         for document in block:
-            known = present.get(_key(document.model_dump(include=set(LABEL_KEY))), {})
+            known = present.get(label_key(document.model_dump(include=set(LABEL_KEY))), {})
             if document.state == "successful" or known.get("state") != "successful":
                 # what stands for a gather must survive that it is replaced
                 own = {"gather_uuid": gather_uuid, "gathers_read": known.get("gathers_read", [])}
@@ -171,25 +183,26 @@ def write_labels(
                 counts[document.state] += 1
         last = start + BLOCK >= len(documents)
         if keep:
-            _upsert(labels, keep[:-1] if last else keep)
+            upsert_labels(labels, keep[:-1] if last else keep)
         if keep and last:  # it says that all are there: a sync that is killed is made again
             keep[-1]["gathers_read"] = sorted({*keep[-1]["gathers_read"], gather_uuid})
-            _upsert(labels, keep[-1:])
+            upsert_labels(labels, keep[-1:])
     return counts
 
 
-def _key(document: Mapping[str, Any]) -> tuple[Any, ...]:
+def label_key(document: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what makes a label document one of its kind."""
     return tuple(document.get(name) for name in LABEL_KEY)
 
 
-def _present(labels: Store, documents: Sequence[LabelDoc]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return what the store has of these documents, by key."""
-    criteria = {"frame_id": {"$in": [d.frame_id for d in documents]}}
-    found = labels.query(criteria, [*LABEL_KEY, "state", "gathers_read"])
-    return {_key(document): document for document in found}
+def present_labels(
+    labels: Store, frame_ids: Sequence[str], properties: list[str] | None
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return what the store has of frames, by key; whole documents without properties."""
+    return {label_key(d): d for d in labels.query({"frame_id": {"$in": frame_ids}}, properties)}
 
 
-def _upsert(labels: Store, documents: list[dict[str, Any]]) -> None:
+def upsert_labels(labels: Store, documents: list[dict[str, Any]]) -> None:
     """Write documents by their key; somebody who inserts the same at the same time is no error."""
     for attempt in range(ATTEMPTS):
         try:

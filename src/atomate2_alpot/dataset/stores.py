@@ -132,7 +132,9 @@ def mongo_stores(uri: str, database: str) -> Stores:
         "uri": uri,
         "mongoclient_kwargs": {"serverSelectionTimeoutMS": TIMEOUT_MS},
     }
-    docs = ServerStore(collection_name="outputs", **shared)
+    docs = ServerStore(
+        collection_name="outputs", key="uuid", last_updated_field="completed_at", **shared
+    )
     labels = ServerStore(collection_name="labels", key="frame_id", **shared)
     blobs = GridFSBlobStore(collection_name="blobs", key=KEY, **shared)
     return Stores(JobStore(docs, additional_stores={"data": blobs}), labels, f"MongoDB:{database}")
