@@ -58,6 +58,7 @@ BACKENDS: dict[str, str] = {
 """Backend name -> module with a function ``load(spec) -> Predictor``; imported on use."""
 
 PACKAGES: dict[str, str] = {
+    "ace": "'atomate2-alpot[ace]'",
     "chgnet": "'atomate2-alpot[chgnet]'",
     "mace": "mace-torch",
     "mtp": "'atomate2-alpot[mtp]'",

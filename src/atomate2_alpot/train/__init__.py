@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atomate2_alpot.train.ace_settings import AceSettings
 from atomate2_alpot.train.calibrate import CalibrationSettings
 from atomate2_alpot.train.e0 import fit_e0s, resolve_e0s
 from atomate2_alpot.train.errors import TrainingError
@@ -11,6 +12,7 @@ from atomate2_alpot.train.mtp_settings import MtpSettings
 from atomate2_alpot.train.splits import assign_splits, split_frames
 
 __all__ = [
+    "AceSettings",
     "CalibrationSettings",
     "CommitteeTrainer",
     "MaceSettings",

@@ -11,6 +11,7 @@ from atomate2_alpot.train.calibrate import CalibrationSettings
 from atomate2_alpot.train.jobs import collect, split, train
 from atomate2_alpot.train.mace_settings import MaceSettings
 from atomate2_alpot.train.member import MemberPlan, SplitPlan, StartFrom
+from atomate2_alpot.train.run import CLOSED_FORM
 from atomate2_alpot.train.settings import TrainerSettings
 from atomate2_alpot.train.splits import Fractions
 
@@ -68,6 +69,11 @@ class CommitteeTrainer(Maker):
         backend = getattr(self.start_from, "backend", kind)
         if backend != kind:
             raise ValueError(f"CommitteeTrainer.start_from: backend {backend!r} is not {kind}")
+        if self.start_from is not None and kind in CLOSED_FORM:
+            raise ValueError(
+                f"CommitteeTrainer.start_from: a potential of kind {kind!r} is solved in one step "
+                "and starts from nothing; leave it out"
+            )
 
     def make(self, dataset: list[Any], iteration: int, previous: Any = None) -> Flow:
         """Make the flow; its output is a ``TrainingDoc``.

@@ -82,10 +82,15 @@ class Fitter(Protocol):
 
 
 FITTERS: dict[str, str] = {
+    "ace": "atomate2_alpot.train.ace",
     "mace": "atomate2_alpot.train.mace",
     "mtp": "atomate2_alpot.train.mtp",
 }
 """``kind`` of settings -> module that is a :class:`Fitter`; imported on use."""
+
+
+CLOSED_FORM: frozenset[str] = frozenset({"ace"})
+"""Kinds that are solved in one step: they cannot start from another model."""
 
 
 def fitter_for(kind: str) -> Fitter:

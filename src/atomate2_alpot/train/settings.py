@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from atomate2_alpot.train.ace_settings import AceSettings
 from atomate2_alpot.train.mace_settings import MaceSettings
 from atomate2_alpot.train.mtp_settings import MtpSettings
 
@@ -15,6 +16,8 @@ def _default_kind(given: Any) -> Any:
 
 
 TrainerSettings = Annotated[
-    MaceSettings | MtpSettings, Field(discriminator="kind"), BeforeValidator(_default_kind)
+    AceSettings | MaceSettings | MtpSettings,
+    Field(discriminator="kind"),
+    BeforeValidator(_default_kind),
 ]
 """Settings of one of the trainers in ``train.run.FITTERS``; where no kind is named, MACE's."""
