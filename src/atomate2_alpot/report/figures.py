@@ -20,7 +20,7 @@ from atomate2_alpot.report.canvas import (
     whole_numbers,
 )
 from atomate2_alpot.report.gather import ReportData
-from atomate2_alpot.schemas import AssessmentDoc
+from atomate2_alpot.schemas import COMPARED, AssessmentDoc
 from atomate2_alpot.units import METRICS
 
 QUANTITIES: tuple[str, ...] = ("energy", "forces", "stress")
@@ -107,22 +107,31 @@ def _spread_against_error(axis: Any, spread: NDArray, unit: str) -> None:
 
 @styled()
 def disagreement(data: ReportData) -> str:
-    """Draw the distribution of each criterion over the screened candidates, with its threshold."""
-    figure, axes = panels(3, 1, 3.2 + 0.15 * len(data.selections))
-    for axis, name in zip(axes[0], QUANTITIES, strict=True):
-        metric = METRICS[f"{name}_spread"]
-        threshold = data.selections[-1].thresholds[name] * metric.scale
+    """Draw the distribution of what was compared with a threshold, and the threshold."""
+    given = dict.fromkeys(n for d in data.selections for n in d.thresholds if n in COMPARED)
+    names = list(given or QUANTITIES)
+    height, rows = 3.2 + 0.15 * len(data.selections), -(-len(names) // len(QUANTITIES))
+    figure, axes = panels(min(len(names), len(QUANTITIES)), rows, height)
+    for axis in axes.flat[len(names) :]:
+        axis.axis("off")
+    for axis, name in zip(axes.flat, names, strict=False):
+        metric = METRICS[COMPARED[name]]
         for doc, colour, dash in zip(data.selections, cycle(COLOURS), cycle(DASHES), strict=False):
-            spread = doc.scores.column(f"{name}_spread") / doc.scores.column("threshold_factor")
-            spread = spread[np.isfinite(spread) & (spread > 0)] * metric.scale
-            if not len(spread):
+            values = doc.scores.column(COMPARED[name]) / doc.scores.column("threshold_factor")
+            values = values[np.isfinite(values) & (values > 0)] * metric.scale
+            if not len(values) or (given and name not in doc.thresholds):
                 continue
-            low, high = np.quantile(spread, [0.002, 0.998])
+            low, high = np.quantile(values, [0.002, 0.998])
             bins = np.geomspace(low, max(high, 1.01 * low), 40)
-            above = (spread > doc.thresholds[name] * metric.scale).mean()
-            label = f"iteration {doc.iteration}: {100 * above:.0f} % above"
-            axis.hist(spread, bins, histtype="step", color=colour, linestyle=dash, label=label)
-        axis.axvline(threshold, color=INK, linestyle=":", label=f"threshold {threshold:g}")
+            label = f"iteration {doc.iteration}"
+            if name in doc.thresholds:
+                above = (values > doc.thresholds[name] * metric.scale).mean()
+                label += f": {100 * above:.0f} % above"
+            axis.hist(values, bins, histtype="step", color=colour, linestyle=dash, label=label)
+        lines = dict.fromkeys(d.thresholds[name] for d in data.selections if name in d.thresholds)
+        for line in lines:
+            shown = line * metric.scale
+            axis.axvline(shown, color=INK, linestyle=":", label=f"threshold {shown:g}")
         axis.set(xscale="log", xlabel=metric.shown_unit, ylabel="candidates", title=metric.label)
         axis.yaxis.set_major_locator(whole_numbers())
         axis.legend(**BELOW)

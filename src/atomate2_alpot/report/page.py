@@ -57,9 +57,9 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         anchor="disagreement",
         title="Disagreement of the committee",
-        caption="Every screened candidate that could be evaluated, divided by the factors of its "
-        "size and elements. Right of the dotted line a criterion is met; unphysical candidates "
-        "are rejected all the same.",
+        caption="Every screened candidate that could be evaluated: what its criterion compares, "
+        "divided by the factors of its size and elements. Right of the dotted line a criterion is "
+        "met; unphysical candidates are rejected all the same.",
         draw=figures.disagreement,
         needs=lambda d: d.selections,
     ),

@@ -29,6 +29,7 @@ from atomate2_alpot.schemas.potential import (
 from atomate2_alpot.schemas.prediction import CommitteePrediction, Prediction
 from atomate2_alpot.schemas.source import CandidateSource, Shard
 from atomate2_alpot.schemas.tables import (
+    COMPARED,
     ActiveSetTable,
     CalculationTable,
     EpochTable,
@@ -53,6 +54,7 @@ BLOBS: list[type] = [
 
 __all__ = [
     "BLOBS",
+    "COMPARED",
     "ActiveSetTable",
     "Artifact",
     "ArtifactError",

@@ -43,6 +43,13 @@ class ScoreTable(Columns):
     )
 
 
+COMPARED: dict[str, str] = {
+    **{name: f"{name}_spread" for name in ("energy", "forces", "stress")},
+    **{name: name for name in ("energy_sigma", "forces_sigma", "stress_sigma", "grade")},
+}
+"""Name of a threshold -> column of :class:`ScoreTable` that is compared with it."""
+
+
 class ActiveSetTable(Columns):
     """Members of active sets: one row of features each, by element (or ``frame``) and cluster."""
 

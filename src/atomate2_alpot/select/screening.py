@@ -13,6 +13,7 @@ from pydantic import Field
 from atomate2_alpot.potentials import Committee
 from atomate2_alpot.potentials.references import survey_crystals
 from atomate2_alpot.schemas import (
+    COMPARED,
     CandidateSource,
     CommitteeDoc,
     Document,
@@ -30,12 +31,6 @@ from atomate2_alpot.select.samplers import Sample, Sampler
 logger = logging.getLogger(__name__)
 
 QUANTILES: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-
-COMPARED: dict[str, str] = {
-    **{name: f"{name}_spread" for name in QUANTITIES},
-    "max_grade": "grade",
-}
-"""Name of a threshold -> column of ``ScoreTable`` that is compared with it, where they differ."""
 
 
 class CommitteePreparation(Document):
@@ -249,9 +244,8 @@ def _counts(scores: ScoreTable) -> dict[str, int]:
 def _quantiles(scores: ScoreTable, criterion: Criterion) -> dict[str, dict[str, float]]:
     """Summarise what was compared over the candidates it was compared for."""
     result = {}
-    for name in criterion.thresholds or QUANTITIES:
-        column = COMPARED.get(name, name)
-        values = scores.column(column)
+    for name in [n for n in criterion.thresholds if n in COMPARED] or QUANTITIES:
+        values = scores.column(COMPARED[name])
         values = values[np.isfinite(values)]
         if len(values):
             quantiles = np.quantile(values, QUANTILES).tolist()
