@@ -82,5 +82,5 @@ class FakeEngine:
             self.run(key)
         return keys
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         return sorted(d["_id"] for d in self.workflows.find({}, {"_id": 1}))

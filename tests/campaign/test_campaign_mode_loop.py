@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from campaign_parts import label_set, new_campaign
+from campaign_parts import at_stage, label_set, labelling_loop, many_frames, new_campaign
 from fakes import small_loop
-from jobflow import run_locally
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
 
 from atomate2_alpot.dataset import iteration_documents, sync_labels
+from atomate2_alpot.dataset.stores import Stores
 
 
 def embedded_run(job_store, maker):
     """Run the same loop as one flow."""
-    from maggma.stores import MemoryStore
-
-    from atomate2_alpot.dataset.stores import Stores
-
     labels = MemoryStore(key="frame_id")
     labels.connect()
     run_locally(maker.make(), store=job_store, log=False)
@@ -23,15 +23,15 @@ def embedded_run(job_store, maker):
     return Stores(job_store, labels, "memory")
 
 
-@pytest.fixture
-def whole(shared_mongo):
-    setup = new_campaign(shared_mongo.uri)
-    setup.run()
-    return setup
-
-
-def test_labels_and_iterations_equal_those_of_an_embedded_run(whole, job_store):
-    embedded = embedded_run(job_store, small_loop())
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0.0, 0.2])
+def test_labels_and_iterations_equal_those_of_an_embedded_run(shared_mongo, job_store, failing):
+    maker = small_loop(failing)
+    whole = new_campaign(shared_mongo.uri, maker)
+    whole.run()
+    embedded = embedded_run(job_store, maker)
+    states = {d[2] for d in whole.labels()}
+    assert states == ({"successful", "failed"} if failing else {"successful"})
     assert whole.labels("energy") == label_set(embedded, "energy")
     ours = iteration_documents(whole.stores.jobs)
     theirs = iteration_documents(embedded.jobs)
@@ -39,3 +39,40 @@ def test_labels_and_iterations_equal_those_of_an_embedded_run(whole, job_store):
     assert [d.model_dump(exclude=same) for d in ours] == [
         d.model_dump(exclude=same) for d in theirs
     ]
+    doc = whole.campaign.state.load()
+    assert (doc.status, doc.stage, len(doc.history)) == ("finished", "end", 2)
+    assert whole.campaign.advance().submitted == []
+
+
+@pytest.mark.slow
+def test_a_committee_that_agrees_ends_the_campaign(shared_mongo):
+    maker = small_loop(agree=True, max_iterations=3)
+    setup = new_campaign(shared_mongo.uri, maker)
+    setup.run()
+    doc = setup.campaign.state.load()
+    assert doc.status == "finished"
+    assert [h.status for h in doc.history] == ["running", "nothing_selected"]
+    assert "none of" in doc.message
+
+
+def test_labels_are_judged_against_each_other_over_all_batches(shared_mongo):
+    """A deviation is judged over all labels of the iteration, as in one flow."""
+    frames = many_frames(9)
+    maker = labelling_loop()
+    limits = maker.labeller.limits.model_copy(update={"max_energy_deviation": 1e-3})
+    strict = dataclasses.replace(
+        maker, labeller=dataclasses.replace(maker.labeller, limits=limits, min_label_fraction=0.0)
+    )
+    setup = at_stage(shared_mongo.uri, "label", frames, strict)
+    for _ in range(3):
+        setup.campaign.advance()
+        assert setup.labels() == [] or setup.campaign.state.load().stage == "train"
+        setup.engine.work(lambda key: "train" not in key)
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    store.connect()
+    flow = strict.labeller.make(frames, iteration=1)
+    whole = run_locally(flow, store=store, log=False)[flow.output.uuid][1].output
+    failed = {f.frame_id for f in whole.failures}
+    assert failed
+    assert {d[0] for d in setup.labels() if d[2] == "failed"} == failed
+    assert {d[0] for d in setup.labels() if d[2] == "successful"} == set(whole.frames.frame_id)

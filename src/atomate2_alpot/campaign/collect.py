@@ -102,12 +102,15 @@ class Worker:
         uuids = {output_uuid(workflow_key(b, a)): (b, a) for b in batches for a in _attempts(b)}
         criteria = {"uuid": {"$in": list(uuids)}}
         found = self.ctx.stores.jobs.query(criteria, ["uuid"], load=False) if uuids else ()
-        arrived: dict[str, tuple[BatchDoc, int]] = {}
-        for uuid in sorted({d["uuid"] for d in found}, key=lambda u: uuids[u][1]):
-            batch, attempt = uuids[uuid]
-            arrived.setdefault(batch.key, (batch, attempt))  # the first attempt that is there
-        done = {b.key for b, attempt in arrived.values() if self._take_one(b, attempt)}
-        return [b for b in batches if b.key not in done]
+        arrived: dict[str, list[int]] = {}
+        for batch, attempt in (uuids[d["uuid"]] for d in found):
+            arrived.setdefault(batch.key, []).append(attempt)
+        # the first attempt counts, unless a blob of it is lost
+        return [
+            b
+            for b in batches
+            if not any(self._take_one(b, a) for a in sorted(arrived.get(b.key, [])))
+        ]
 
     def _take_one(self, batch: BatchDoc, attempt: int) -> bool:
         """Collect an attempt at a batch; what it writes is written before it counts."""
