@@ -64,7 +64,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.model"
         write_model(path)
-        predictor = load_predictor(PotentialSpec(backend="mace", name=str(path)))
+        predictor = load_predictor(
+            PotentialSpec(backend="mace", name=str(path), kwargs={"trust": True})
+        )
         calculator = MACECalculator(model_paths=str(path), device="cpu", default_dtype="float32")
         batched = seconds(lambda: predictor.predict(frames)) / N
 

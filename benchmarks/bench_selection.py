@@ -76,7 +76,9 @@ def one_seed(
                 name,
             )
             model, _ = fit(run, folder / name)
-            predictor = load_predictor(PotentialSpec(backend="mace", name=str(model)))
+            predictor = load_predictor(
+                PotentialSpec(backend="mace", name=str(model), kwargs={"trust": True})
+            )
             for where, frames in sets.items():
                 metrics = error_metrics(frames, predictor.predict(frames))
                 rows.append({"seed": seed, "labels": size, "arm": arm, "test": where, **metrics})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# models that tests make; whether others are refused is tested in tests/potentials
+os.environ.setdefault("ALPOT_TRUSTED_MODELS", f"{Path(tempfile.gettempdir()).resolve()}/*")
 
 import numpy as np
 import pytest

@@ -30,7 +30,13 @@ class AlpotSettings(BaseSettings):
     )
     MODEL_DIR: Path = Field(
         Path("~/.cache/mace"),
-        description="Folder searched for foundation-model files before any download is tried.",
+        description="Folder of released models, searched before any download is tried; its files "
+        "are trusted.",
+    )
+    TRUSTED_MODELS: str = Field(
+        "",
+        description="Pickled model files that may be loaded: sha256 or paths (with * and ?), "
+        "separated by commas.",
     )
     DOWNLOAD_TIMEOUT: float = Field(
         3.0,

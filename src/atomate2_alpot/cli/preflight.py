@@ -80,6 +80,7 @@ def check_spec(spec: PotentialSpec, elements: list[str]) -> Iterator[str]:
         yield str(error)
     if spec.artifact is None and spec.backend in NAMES:
         yield from NAMES[spec.backend](spec.name)
+        yield from _untrusted(spec)
     known = ELEMENTS.get(spec.backend)
     unknown = [e for e in elements if known and chemical_symbols.index(e) not in known]
     if unknown:
@@ -151,6 +152,19 @@ def _mace_name(name: str | None) -> Iterator[str]:
         near = get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"names: {names}"
         yield f"mace model {name!r}: no such file and no foundation model of that name; {hint}"
+
+
+def _untrusted(spec: PotentialSpec) -> Iterator[str]:
+    """Say whether a recipe names a file whose loading could run code, and nobody trusts."""
+    from atomate2_alpot.potentials.mace import model_candidates
+    from atomate2_alpot.potentials.trust import require_trust
+
+    path = next((p for p in model_candidates(spec.name or "") if p.is_file()), None)
+    try:
+        if spec.backend == "mace" and path is not None:
+            require_trust(spec, path)
+    except PotentialError as error:
+        yield str(error)
 
 
 def _matgl_name(name: str | None) -> Iterator[str]:

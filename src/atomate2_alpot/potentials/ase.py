@@ -14,6 +14,7 @@ from atomate2_alpot.potentials.device import current_dtype, default_dtype
 from atomate2_alpot.potentials.download import impatient_hub
 from atomate2_alpot.potentials.mace import find_model
 from atomate2_alpot.potentials.options import check_options
+from atomate2_alpot.potentials.trust import TRUST, require_trust
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class ASEPredictor:
 def load(spec: PotentialSpec) -> ASEPredictor:
     """Load ``name``: an import path ``package.module:Class``, or a name atomate2 knows.
 
-    The recipe's ``kwargs`` are the calculator's. atomate2's names get the defaults that its
+    The recipe's ``kwargs`` are the calculator's, but for ``trust``, which lets it load the files
+    that they name. atomate2's names get the defaults that its
     force-field Makers give them (which make matgl's stress eV/Å³ rather than GPa).
 
     Raises
@@ -78,9 +80,10 @@ def load(spec: PotentialSpec) -> ASEPredictor:
             "backend 'ase': give `name`, for example 'ase.calculators.emt:EMT' or 'SevenNet'"
         )
     make = _imported if ":" in spec.name else _force_field
+    plain = _without_trust(spec)
     with default_dtype():
         try:
-            return ASEPredictor(make(spec, spec.name), current_dtype())
+            return ASEPredictor(make(plain, spec.name), current_dtype())
         except PotentialError:
             raise
         except ImportError as error:
@@ -94,6 +97,15 @@ def load(spec: PotentialSpec) -> ASEPredictor:
                 "model is not on this machine, load it once where there is network, or give the "
                 "calculator's own option for a file in `kwargs`"
             ) from error
+
+
+def _without_trust(spec: PotentialSpec) -> PotentialSpec:
+    """Return a recipe as calculators take it, once the files it names may be loaded."""
+    options = {name: value for name, value in spec.kwargs.items() if name != TRUST}
+    for value in options.values():
+        if isinstance(value, str) and Path(value).expanduser().is_file():
+            require_trust(spec, Path(value).expanduser())
+    return spec.model_copy(update={"kwargs": options})
 
 
 def _imported(spec: PotentialSpec, name: str) -> Any:

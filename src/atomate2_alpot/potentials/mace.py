@@ -15,10 +15,11 @@ from atomate2_alpot.potentials.coverage import covered, spread
 from atomate2_alpot.potentials.device import default_dtype, torch_device
 from atomate2_alpot.potentials.download import remedy, require_network
 from atomate2_alpot.potentials.options import check_options, positive_integer
+from atomate2_alpot.potentials.trust import TRUST, require_trust
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 from atomate2_alpot.settings import SETTINGS
 
-OPTIONS: frozenset[str] = frozenset({"dtype", "batch_atoms", "head"})
+OPTIONS: frozenset[str] = frozenset({"dtype", "batch_atoms", "head", TRUST})
 
 
 class MACEPredictor:
@@ -117,7 +118,7 @@ class MACEPredictor:
 
 
 def load(spec: PotentialSpec) -> MACEPredictor:
-    """Load a model; options ``dtype`` (float32 or float64), ``batch_atoms`` and ``head``.
+    """Load a model; options ``dtype`` (float32 or float64), ``batch_atoms``, ``head``, ``trust``.
 
     Raises
     ------
@@ -163,13 +164,18 @@ def find_model(spec: PotentialSpec) -> Path:
     Raises
     ------
     PotentialError
-        Naming the model, where it was looked for, and how to provide it.
+        Naming the model, where it was looked for, and how to provide it; or that nobody has said
+        whether the file may be loaded (see :func:`require_trust`).
     """
     if spec.artifact is not None:
         return spec.artifact.unpack(SETTINGS.CACHE_DIR)
     name = spec.name or "medium-mpa-0"
     candidates = model_candidates(name)
-    return next((p for p in candidates if p.is_file()), None) or _foundation_model(name, candidates)
+    path = next((p for p in candidates if p.is_file()), None)
+    if path is None:
+        return _foundation_model(name, candidates)
+    require_trust(spec, path)
+    return path
 
 
 def model_candidates(name: str) -> list[Path]:
@@ -225,7 +231,7 @@ def _foundation_model(name: str, looked_for: list[Path]) -> Path:
 
 
 def _load_model(path: Path) -> Any:
-    """Unpickle a MACE model file: MACE has no other format; name only files you trust."""
+    """Unpickle a MACE model file, which :func:`find_model` found: MACE has no other format."""
     import mace  # noqa: F401 - before e3nn, whose own files torch refuses to load otherwise
     import torch
 
