@@ -19,5 +19,5 @@ def blocks(frames: Frames, n_atoms: int) -> Iterator[tuple[int, Frames]]:
     """
     before = np.cumsum(frames.n_atoms) - frames.n_atoms
     starts = np.flatnonzero(np.diff(before // n_atoms, prepend=-1)).tolist()
-    for start, stop in zip(starts, [*starts[1:], len(frames)], strict=True):
+    for start, stop in zip(starts, [*starts, len(frames)][1:], strict=True):
         yield start, frames[start:stop]

@@ -121,7 +121,7 @@ def check_descriptor(per: Per, descriptor: str, spec: PotentialSpec | None) -> N
     if descriptor not in known:
         near = get_close_matches(descriptor, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"descriptor {descriptor!r} of a {per}{hint} (choose from {known})")
+        raise ValueError(f"descriptor {descriptor!r} per {per}{hint} (choose from {known})")
     if (descriptor == "model") != (spec is not None):
         raise ValueError(
             f"descriptor {descriptor!r}, but spec is {spec and spec.label!r}: descriptor `model` "
