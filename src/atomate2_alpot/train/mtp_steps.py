@@ -162,7 +162,11 @@ def _step(normal: NormalEquations, damping: float) -> Array:
 
     Parameters that nothing depends on yet (no such pair of elements) stay.
     """
-    scale = np.sqrt(np.diag(normal.hessian))
-    scale = np.where(scale > 0, scale, 1.0)
-    matrix = normal.hessian / np.outer(scale, scale) + damping * np.eye(len(scale))
-    return -np.linalg.lstsq(matrix, normal.gradient / scale, rcond=1e-14)[0] / scale
+    diagonal = np.diag(normal.hessian)
+    free = diagonal > 0
+    scale = np.sqrt(diagonal[free])
+    matrix = normal.hessian[np.ix_(free, free)] / np.outer(scale, scale)
+    matrix += damping * np.eye(len(scale))
+    step = np.zeros(len(diagonal))
+    step[free] = -np.linalg.lstsq(matrix, normal.gradient[free] / scale, rcond=1e-14)[0] / scale
+    return step
