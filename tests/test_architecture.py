@@ -17,6 +17,7 @@ STAGES = {"structures", "select", "label", "train", "validate", "dataset", "repo
 LEVELS: dict[str, int] = {
     "units": 0,
     "settings": 0,
+    "redact": 0,
     "schemas": 1,
     "taskdocs": 2,
     "uncertainty": 2,

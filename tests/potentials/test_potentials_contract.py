@@ -7,7 +7,8 @@ import pytest
 from ase.calculators.emt import EMT
 
 from atomate2_alpot.potentials import BACKENDS, Committee, PotentialError, load_predictor
-from atomate2_alpot.schemas import Artifact, ArtifactError, Frames, PotentialSpec
+from atomate2_alpot.schemas import Artifact, Frames, PotentialSpec
+from atomate2_alpot.schemas.blobs import BlobError
 from atomate2_alpot.testing import ToyPotential, check_predictor, numerical_stress
 
 
@@ -172,7 +173,7 @@ def test_artifact_of_a_model_predicts_as_its_file(mace_file, alloy_frames, monke
 def test_artifact_with_another_hash_is_refused(mace_file):
     document = Artifact.from_file(mace_file).as_dict()
     document["sha256"] = "0" * 64
-    with pytest.raises(ArtifactError, match=r"tiny.model.*corrupted"):
+    with pytest.raises(BlobError, match=r"tiny.model.*corrupted"):
         Artifact.from_dict(document)
 
 

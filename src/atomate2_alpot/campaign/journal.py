@@ -12,6 +12,7 @@ from typing import Any
 from jobflow import Flow, Job, Response
 from monty.json import MontyDecoder, MontyEncoder
 
+from atomate2_alpot.redact import redact
 from atomate2_alpot.schemas.files import write_atomic
 
 
@@ -64,7 +65,7 @@ class Entry:
     @classmethod
     def of_error(cls, job: Job, error: Exception, seconds: float) -> Entry:
         """Build the entry of a job that raised."""
-        trace = "".join(traceback.format_exception(error))
+        trace = redact("".join(traceback.format_exception(error)))
         return cls(job.name, "failed", seconds, error=trace, reason=reason_of(error))
 
     @property
@@ -84,7 +85,7 @@ MESSAGE_LINES: int = 4
 
 def reason_of(error: BaseException) -> str:
     """Return ``Type: message`` in one line, with the first lines of a message of many."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip() for line in redact(str(error)).splitlines()]
     telling = [line for line in lines if line and not line.startswith(NOISE)]
     words = "; ".join(telling[:MESSAGE_LINES]) + ("; …" if len(telling) > MESSAGE_LINES else "")
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

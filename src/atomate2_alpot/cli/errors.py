@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from atomate2_alpot.redact import redact
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
-
-URI_CREDENTIALS = re.compile(r"(mongodb(?:\+srv)?://)[^@\s/]+@")
 
 
 class RunFailedError(RuntimeError):
@@ -18,7 +16,7 @@ def explain(error: Exception) -> tuple[str, int]:
     usage = getattr(error, "format_message", None)  # typer may bring a click of its own
     if usage is not None:
         return usage(), BAD_INPUT
-    text = URI_CREDENTIALS.sub(r"\1***@", str(error)) or type(error).__name__
+    text = redact(str(error)) or type(error).__name__
     known = isinstance(error, ValueError | FileNotFoundError)
     if isinstance(error, RunFailedError) or not known:
         hint = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -167,6 +168,7 @@ def show_config() -> None:
 def main() -> None:
     """Run the command; errors end as one message and an exit code."""
     from atomate2_alpot.cli.errors import explain
+    from atomate2_alpot.redact import redact
 
     arguments = [a for a in sys.argv[1:] if a != DEBUG]  # click knows it before a command only
     try:
@@ -176,9 +178,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
-        if DEBUG in sys.argv:
-            raise
         message, code = explain(error)
+        if DEBUG in sys.argv:
+            typer.echo(redact(traceback.format_exc()), err=True)
         typer.echo(f"error: {message}", err=True)
     if code == INTERRUPTED:
         typer.echo("\ninterrupted; run the same command again to continue", err=True)

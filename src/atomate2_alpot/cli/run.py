@@ -31,6 +31,7 @@ from atomate2_alpot.dataset import Stores, iteration_documents, sync_labels
 from atomate2_alpot.dataset.labels import GATHER
 from atomate2_alpot.flows import ActiveLearningMaker
 from atomate2_alpot.label import LabelMaker
+from atomate2_alpot.redact import RedactingFormatter
 
 LABEL_STEP = 25
 """Frames between two lines of progress."""
@@ -162,11 +163,13 @@ def _log_to(console: Console, run_dir: Path) -> None:
     ours.setLevel(logging.INFO)
     for handler in list(ours.handlers):
         ours.removeHandler(handler)
-    ours.addHandler(RichHandler(console=console, show_path=False, show_level=False))
+    shown = RichHandler(console=console, show_path=False, show_level=False)
+    shown.setFormatter(RedactingFormatter("%(message)s"))
+    ours.addHandler(shown)
     logging.captureWarnings(capture=True)
     run_dir.mkdir(parents=True, exist_ok=True)  # a store of kind mongo has made none
     kept = logging.FileHandler(run_dir / "run.log")
-    kept.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    kept.setFormatter(RedactingFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root.addHandler(kept)
 
 

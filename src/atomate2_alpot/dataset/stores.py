@@ -16,6 +16,7 @@ from maggma.stores.mongolike import MontyStore
 from atomate2_alpot.dataset.blobs import KEY, FileBlobStore
 from atomate2_alpot.dataset.gridfs import GridFSBlobStore
 from atomate2_alpot.dataset.indexes import IndexResult, make_indexes
+from atomate2_alpot.redact import keep_secret
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def mongo_stores(uri: str, database: str) -> Stores:
         ``mongodb://…``; never shown.
     database : str
     """
+    keep_secret(uri)
     shared: dict[str, Any] = {
         "database": database,
         "uri": uri,
