@@ -74,9 +74,13 @@ def fireworks_world(server: MongoServer, database: str, folder: Path, monkeypatc
 
 
 def remote_world(
-    server: MongoServer, database: str, folder: Path, monkeypatch: Any, batch: bool = False
+    server: MongoServer,
+    database: str,
+    folder: Path,
+    monkeypatch: Any,
+    execution_cmd: str | None = None,
 ) -> World:
-    """Set up a project with a local shell worker, which runs jobs in a process each, or in one."""
+    """Set up a project with a local shell worker, which runs jobs as `jf` does or by a command."""
     import jobflow_remote
     from jobflow_remote.config.manager import ConfigManager
 
@@ -90,12 +94,9 @@ def remote_world(
         "work_dir": str(folder / "work"),
         "pre_run": f"export OMP_NUM_THREADS=1 PYTHONPATH={os.pathsep.join(map(str, paths))}",
         "timeout_execute": 60,
+        "execution_cmd": execution_cmd,
     }
-    if batch:
-        folders = {"jobs_handle_dir": str(folder / "handles"), "work_dir": str(folder / "batch")}
-        worker["batch"] = {**folders, "max_wait": 20, "sleep_time": 0.1}
-        worker["max_jobs"] = 1
-    delays = ("checkout", "check_run_status", "advance_status", "update_batch")
+    delays = ("checkout", "check_run_status", "advance_status")
     project = {
         "name": PROJECT,
         "workers": {WORKER: worker},

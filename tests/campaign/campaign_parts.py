@@ -148,6 +148,7 @@ def at_stage(uri: str, stage: str, frames: Frames | None = None, maker=None, **p
         selection = {"uuid": "selection", "index": 1, "output": {"frames": frames}}
         setup.stores.jobs.update(selection, key=["uuid", "index"], save={"data": BLOBS})
         pointers[SELECTED] = Pointer(uuid="selection", path=["frames"])
+        pointers["selection"] = NOWHERE
     now = setup.campaign.state.now()
     loop = LoopState(
         campaign_id="test-campaign",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from jobflow import Flow, run_locally
+from jobflow import Flow, JobStore, run_locally
 from monty.json import MontyDecoder, MontyEncoder
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -33,6 +33,14 @@ class FakeEngine:
         self.stores = stores
 
     def check(self) -> None: ...
+
+    def check_routing(self, routing) -> None: ...
+
+    def files(self) -> list[Path]:
+        return []
+
+    def job_store(self) -> JobStore:
+        return self.stores.jobs
 
     def submit(self, flow: Flow, key: str) -> str:
         self.submissions.insert_one({"key": key})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import bson
@@ -15,6 +16,7 @@ from atomate2_alpot.campaign.engines import WorkflowState
 from atomate2_alpot.dataset import LabelStore, sync_labels
 from atomate2_alpot.dataset.stores import mongo_stores
 from engine_worlds import PROJECT, TOKEN, WORLDS, run_everything
+from warm_worker import warm_worker
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +28,11 @@ TEST_CAMPAIGN = {"campaign_id": "test-campaign"}
 def world(request, shared_mongo, tmp_path_factory):
     """A loop that an engine has run to its end."""
     folder = tmp_path_factory.mktemp("loop")
-    options = {"batch": True} if request.param == "jobflow-remote" else {}
-    with pytest.MonkeyPatch.context() as patch:
+    database, options = f"loop_{request.param[:4]}", {}
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.chdir(folder)
-        database = f"loop_{request.param[:4]}"
+        if request.param == "jobflow-remote":
+            options["execution_cmd"] = stack.enter_context(warm_worker(folder))
         made = WORLDS[request.param](shared_mongo, database, folder, patch, **options)
         made.engine.check()
         made.engine.submit(short_loop(folder).make(), KEY_OF_LOOP)

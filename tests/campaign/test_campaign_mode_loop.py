@@ -64,7 +64,7 @@ def test_labels_are_judged_against_each_other_over_all_batches(shared_mongo):
         maker, labeller=dataclasses.replace(maker.labeller, limits=limits, min_label_fraction=0.0)
     )
     setup = at_stage(shared_mongo.uri, "label", frames, strict)
-    for _ in range(3):
+    for _ in range(4):
         setup.campaign.advance()
         assert setup.labels() == [] or setup.campaign.state.load().stage == "train"
         setup.engine.work(lambda key: "train" not in key)
