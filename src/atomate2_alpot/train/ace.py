@@ -84,7 +84,7 @@ def starting_point(spec: PotentialSpec) -> tuple[Path, dict[str, float]]:
 
 
 def _check_labels(run: TrainingRun[AceSettings]) -> None:
-    """Raise ``TrainingError`` for what would give NaN, or a fit of another thing than asked for."""
+    """Raise ``TrainingError`` for labels that do not do for these settings."""
     run.check_e0s()
     if not len(run.train):
         raise TrainingError(f"{run.name}: the train set is empty; label frames")
@@ -95,14 +95,10 @@ def _check_labels(run: TrainingRun[AceSettings]) -> None:
             "with; enlarge it (fractions), give one value, or choose solver 'evidence'"
         )
     for kind, frames in {"train": run.train, "valid": run.valid}.items():
-        broken = ~np.isfinite(frames.energy)
-        known = np.isfinite(frames.forces).all(axis=1)
-        mixed = np.add.reduceat(known, frames.offsets[:-1]) if len(frames) else np.zeros(0)
-        broken |= (mixed > 0) & (mixed < frames.n_atoms)
-        if broken.any():
+        if not frames.is_labelled.all():
             raise TrainingError(
-                f"frame {frames.frame_id[int(np.argmax(broken))]} of the {kind} set of {run.name}: "
-                "its energy or some of its forces are NaN; label it again, or take it out"
+                f"frame {frames.frame_id[int(np.argmin(frames.is_labelled))]} of the {kind} set of "
+                f"{run.name} has no energy; label it, or take it out"
             )
     if run.settings.forces_weight > 0 and not np.isfinite(run.train.forces).any():
         raise TrainingError(
