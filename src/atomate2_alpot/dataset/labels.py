@@ -9,6 +9,7 @@ import numpy as np
 from jobflow import JobStore
 from maggma.core import Store
 from monty.json import MontyDecoder
+from pydantic import Field
 from pymongo.errors import BulkWriteError
 
 from atomate2_alpot.dataset.indexes import LABEL_KEY
@@ -26,6 +27,20 @@ ATTEMPTS: int = 3
 
 DUPLICATE_KEY: int = 11000
 """MongoDB's code for two documents with one key: both writers found none to replace."""
+
+
+class StoredLabelDoc(LabelDoc):
+    """A label document as it lies in the store: with what it was read from."""
+
+    gather_uuid: str | None = Field(None, description="Job whose output it was written from.")
+    gathers_read: list[str] = Field(
+        default_factory=list,
+        description="Gathers that were read to their end: one of their documents says so.",
+    )
+    tasks_read: list[str] = Field(
+        default_factory=list,
+        description="Task documents it was made of (LabelBuilder): key.index@last update.",
+    )
 
 
 def label_documents(

@@ -158,32 +158,32 @@ class LabelDoc(Document):
     positive). Field names follow emmet where emmet has them.
     """
 
-    frame_id: str
-    functional: str
+    frame_id: str = Field(description="Hash of species, cell and positions.")
+    functional: str = Field(description="Reference method, for example r2SCAN.")
     state: str = Field("successful", description="successful or failed.")
-    surrogate: str | None = None
+    surrogate: str | None = Field(None, description="Model that stood in for DFT, if one did.")
     structure: dict[str, Any] | None = Field(None, description="pymatgen Structure as dict.")
-    energy: float | None = None
-    energy_per_atom: float | None = None
-    forces: list[list[float]] | None = None
-    stress: list[list[float]] | None = None
-    max_force: float | None = None
+    energy: float | None = Field(None, description="Total, eV.")
+    energy_per_atom: float | None = Field(None, description="eV/atom.")
+    forces: list[list[float]] | None = Field(None, description="eV/Å, one row an atom.")
+    stress: list[list[float]] | None = Field(None, description="3×3, eV/Å³, tension positive.")
+    max_force: float | None = Field(None, description="Largest force on an atom, eV/Å.")
     pressure: float | None = Field(None, description="-trace(stress)/3 in eV/Å³.")
     elements: list[str] = Field(default_factory=list)
     nelements: int | None = None
     nsites: int | None = None
-    chemsys: str | None = None
+    chemsys: str | None = Field(None, description="Elements by name, as Al-Ni.")
     formula_pretty: str | None = None
-    volume: float | None = None
+    volume: float | None = Field(None, description="Å³.")
     campaign_id: str | None = None
     stage: str | None = Field(
         None, description="label: chosen by the loop; test: held out; prepare: crystals."
     )
-    iteration: int | None = None
-    prototype: str | None = None
-    parent: str | None = None
-    step: int | None = None
-    task_uuid: str | None = None
+    iteration: int | None = Field(None, description="That asked for it; 0 is before the loop.")
+    prototype: str | None = Field(None, description="Of the candidate.")
+    parent: str | None = Field(None, description="frame_id of the frame it was relaxed from.")
+    step: int | None = Field(None, description="Ionic step.")
+    task_uuid: str | None = Field(None, description="Job that computed it.")
     calculation: dict[str, Any] | None = Field(
         None, description="How it was computed (a row of CalculationTable)."
     )
