@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -200,3 +201,11 @@ class Killer(monitoring.CommandListener):
 
 KILLER = Killer()
 monitoring.register(KILLER)
+
+
+def advance_in_a_process(uri: str, database: str, rounds: int) -> None:
+    """What each of two processes does at the same time."""
+    setup = open_campaign(uri, database, labelling_loop(), grace=60.0)
+    for _ in range(rounds):
+        setup.campaign.advance()
+        time.sleep(0.05)

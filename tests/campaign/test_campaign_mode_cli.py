@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from uuid import uuid4
@@ -214,3 +215,18 @@ def test_a_policy_that_makes_no_sense_is_refused(desk, section):
     desk.write(campaign=section)
     with pytest.raises(ConfigError, match=f"campaign.{next(iter(section))}"):
         cli.start_campaign(desk.path, "fireworks")
+
+
+def test_the_page_shows_a_config_and_commands_that_exist():
+    from atomate2_alpot.campaign.advance import STAGES
+    from atomate2_alpot.cli.campaign import app
+    from atomate2_alpot.cli.config import RunConfig
+
+    page = (Path(__file__).parents[2] / "docs" / "campaigns.md").read_text()
+    config = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", page, flags=re.S)[0])
+    assert RunConfig.model_validate(config).campaign.max_in_flight == 200
+    commands = {command.callback.__name__ for command in app.registered_commands}
+    shown = set(re.findall(r"alpot campaign (\w+)", page))
+    assert {"init", "advance", "status", "pause", "resume", "retry"} <= shown <= commands
+    table = page[page.index("## The stages") : page.index("## What may fail")]
+    assert [name for name in STAGES if name != "record" and f"`{name}`" not in table] == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import multiprocessing
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -10,15 +13,20 @@ from campaign_parts import (
     KILLER,
     N_LABELS,
     Killed,
+    advance_in_a_process,
     clone,
     labelling_loop,
     new_campaign,
+    open_campaign,
     until_labels,
 )
 from fakes import Breaks
+from pymongo.errors import PyMongoError
 
 from atomate2_alpot.campaign.documents import COLLECTED, FAILED, FINISHED, LOST, stage_id
+from atomate2_alpot.campaign.identity import output_uuid
 from atomate2_alpot.campaign.state import CampaignError
+from mongo_server import mongo_server
 
 LABEL = stage_id("test-campaign", 1, "label")
 N_BATCHES = N_LABELS // 3
@@ -116,10 +124,50 @@ def test_two_at_once_submit_nothing_twice_and_lose_nothing(prepared, shared_mong
     assert twice == []
 
 
+@pytest.mark.slow
+def test_two_processes_at_once_submit_nothing_twice(prepared, shared_mongo, undisturbed):
+    setup = clone(prepared, shared_mongo.uri, grace=60.0)
+    spawn = multiprocessing.get_context("spawn")
+    arguments = setup.uri, setup.database, 15
+    both = [spawn.Process(target=advance_in_a_process, args=arguments) for _ in range(2)]
+    for process in both:
+        process.start()
+    while any(process.is_alive() for process in both):
+        setup.engine.work()
+        time.sleep(0.05)
+    assert [process.exitcode for process in both] == [0, 0]
+    finish(setup, undisturbed)
+    submissions = setup.client[setup.database]["fake_submissions"].find()
+    assert [k for k, n in Counter(d["key"] for d in submissions).items() if n > 1] == []
+
+
+@pytest.mark.slow
+def test_the_server_is_killed_and_restarted_during_advance(prepared, undisturbed, tmp_path):
+    with mongo_server(tmp_path) as server:
+        setup = clone(prepared, server.uri)
+        n_errors, passes = 0, 0
+        while setup_status(setup) != FINISHED:
+            killing = threading.Timer(0.05 + 0.1 * (passes % 4), server.restart)
+            killing.start()
+            try:
+                setup.campaign.advance()
+            except PyMongoError:
+                n_errors += 1
+            killing.join()
+            setup.engine.work()
+            passes += 1
+            assert passes < 60
+        assert n_errors > 0
+        assert setup.labels("energy") == undisturbed
+        assert set(frames_labelled(setup).values()) == {1}
+
+
+def setup_status(setup) -> str:
+    return setup.campaign.state.load().status
+
+
 def clone_of_process(setup):
     """Open the same campaign as another process would."""
-    from campaign_parts import open_campaign
-
     return open_campaign(setup.uri, setup.database, labelling_loop(), grace=60.0)
 
 
@@ -270,8 +318,6 @@ def test_a_lost_blob_of_an_output_is_named_and_computed_again(setup, undisturbed
     setup.campaign.advance()
     setup.engine.work()
     (batch, *_) = setup.campaign.state.find(stage_id("test-campaign", 1, stage), ["submitted"])
-    from atomate2_alpot.campaign.identity import output_uuid
-
     uuid = output_uuid(batch.key)
     setup.stores.jobs.additional_stores["data"].remove_docs({"job_uuid": uuid})
     assert setup.campaign.advance().failed == [batch.key]
@@ -295,8 +341,6 @@ def test_results_in_another_store_are_reported(setup):
 
 def test_failed_labels_are_computed_again_on_request(prepared, shared_mongo, undisturbed):
     def loop(fraction, minimum):
-        import dataclasses
-
         maker = labelling_loop()
         static = Breaks(fraction=fraction)
         labeller = dataclasses.replace(maker.labeller, maker=static, min_label_fraction=minimum)
@@ -316,6 +360,4 @@ def test_failed_labels_are_computed_again_on_request(prepared, shared_mongo, und
 
 
 def clone_with(setup, maker):
-    from campaign_parts import open_campaign
-
     return open_campaign(setup.uri, setup.database, maker)
