@@ -119,14 +119,26 @@ def remote_world(
 WORLDS = {"fireworks": fireworks_world, "jobflow-remote": remote_world}
 
 
-def run_everything(world: World, seconds: float = 500) -> None:
-    """Let the engine's own worker or runner work until nothing is left to run."""
+def run_everything(world: World, seconds: float = 500, categories: tuple[str, ...] = ()) -> None:
+    """Let the engine's own workers or runner work until nothing is left to run.
+
+    Parameters
+    ----------
+    world : World
+    seconds : float
+        Limit on the time of the runner.
+    categories : tuple of str
+        Of FireWorks' workers, one each; none = one worker that takes every job.
+    """
     if world.settings.name == "fireworks":
         from fireworks import FWorker, LaunchPad
         from fireworks.core.rocket_launcher import rapidfire
 
         pad = LaunchPad.from_file(str(world.settings.launchpad))
-        rapidfire(pad, FWorker(), m_dir=str(world.folder), strm_lvl="CRITICAL", nlaunches=0)
+        workers = [FWorker(c, category=c) for c in categories] or [FWorker()]
+        while any(pad.run_exists(w) for w in workers):
+            for worker in workers:
+                rapidfire(pad, worker, m_dir=str(world.folder), strm_lvl="CRITICAL", nlaunches=0)
         return
     from jobflow_remote.config.base import LogLevel
     from jobflow_remote.jobs.runner import Runner

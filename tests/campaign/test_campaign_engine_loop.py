@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import bson
@@ -15,12 +16,18 @@ from engine_jobs import short_loop
 from atomate2_alpot.campaign.engines import WorkflowState
 from atomate2_alpot.dataset import LabelStore, sync_labels
 from atomate2_alpot.dataset.stores import mongo_stores
-from engine_worlds import PROJECT, TOKEN, WORLDS, run_everything
+from atomate2_alpot.flows import JobRoute, Routing
+from engine_worlds import PROJECT, TOKEN, WORKER, WORLDS, run_everything
 from warm_worker import warm_worker
 
 pytestmark = pytest.mark.slow
 
 KEY_OF_LOOP = "test-campaign/loop"
+CATEGORIES = ("screen", "label", "default")
+ROUTES = {
+    "fireworks": Routing(**{c: JobRoute(category=c) for c in CATEGORIES}),
+    "jobflow-remote": Routing(label=JobRoute(worker=WORKER, priority=3)),
+}
 TEST_CAMPAIGN = {"campaign_id": "test-campaign"}
 
 
@@ -35,8 +42,10 @@ def world(request, shared_mongo, tmp_path_factory):
             options["execution_cmd"] = stack.enter_context(warm_worker(folder))
         made = WORLDS[request.param](shared_mongo, database, folder, patch, **options)
         made.engine.check()
-        made.engine.submit(short_loop(folder).make(), KEY_OF_LOOP)
-        run_everything(made)
+        maker = replace(short_loop(folder), routing=ROUTES[request.param])
+        made.engine.check_routing(maker.routing)
+        made.engine.submit(maker.make(), KEY_OF_LOOP)
+        run_everything(made, categories=CATEGORIES)
         yield made
 
 
@@ -52,6 +61,22 @@ def test_the_workflow_completes_though_a_label_fails_in_each_iteration(world, da
     assert [r["metadata"]["iteration"] for r in records] == [1, 2]
     assert [r["output"]["counts"]["labelled"] for r in records] == [2, 2]
     assert [r["output"]["counts"]["failed"] for r in records] == [1, 1]
+
+
+def test_jobs_ran_where_their_kind_is_sent(world):
+    with world.server.client() as client:
+        if world.settings.name == "fireworks":
+            launches = client[f"{world.database}_fw"].launches.find()
+            ran = {entry["fw_id"]: entry["fworker"]["name"] for entry in launches}
+            jobs = list(client[f"{world.database}_fw"].fireworks.find())
+            assert {f["spec"]["_category"] for f in jobs} == set(CATEGORIES)
+            assert all(ran[f["fw_id"]] == f["spec"]["_category"] for f in jobs)
+            labels = [f for f in jobs if f["spec"]["_category"] == "label"]
+            assert all(f["name"].startswith("label ") for f in labels)
+            assert {f["spec"]["iteration"] for f in labels} == {0, 1, 2}
+        else:
+            found = client[f"{world.database}_jf"].jobs.find({"priority": 3})
+            assert {j["job"]["metadata"]["iteration"] for j in found} == {0, 1, 2}
 
 
 def test_results_are_queried_with_pymongo_and_blobs_are_in_gridfs(world, database):

@@ -221,37 +221,3 @@ def test_what_says_no_engine_is_refused_and_one_engine_is_told():
     assert Routing.model_validate({**mixed, "engine": "fireworks"}).told_engine() == "fireworks"
     with pytest.raises(ValidationError, match="catgory"):
         Routing.model_validate({"label": {"catgory": "c"}})
-
-
-@pytest.mark.slow
-def test_fireworks_workers_take_the_jobs_of_their_category_and_finish(tmp_path, monkeypatch):
-    """A campaign by FireWorks itself, with three workers, on a database in memory."""
-    mongomock = pytest.importorskip("mongomock_ng")
-    import fireworks.core.launchpad as fireworks
-    from fireworks import FWorker
-    from fireworks.core.rocket_launcher import launch_rocket
-    from jobflow import SETTINGS
-    from jobflow.managers.fireworks import flow_to_workflow
-    from mongomock_ng.gridfs import enable_gridfs_integration
-
-    enable_gridfs_integration()
-    client = mongomock.MongoClient()
-    monkeypatch.setattr(fireworks, "MongoClient", lambda *_, **__: client)
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    store.connect()
-    monkeypatch.setattr(SETTINGS, "JOB_STORE", store)
-    monkeypatch.chdir(tmp_path)
-    pad = fireworks.LaunchPad(strm_lvl="ERROR")
-    pad.reset("", require_password=False)
-    maker = small_loop(max_iterations=1)
-    maker.routing = BOTH
-    pad.add_wf(flow_to_workflow(maker.make()))
-    kinds = ("screen", "label", "default")
-    workers = [FWorker(k, category=getattr(BOTH, k).category) for k in kinds]
-    while any(pad.run_exists(w) and launch_rocket(pad, w, strm_lvl="ERROR") for w in workers):
-        pass
-    fireworks_run = [pad.get_fw_by_id(i) for i in pad.get_fw_ids()]
-    assert {f.state for f in fireworks_run} == {"COMPLETED"}
-    for firework in fireworks_run:
-        assert firework.launches[-1].fworker.name == kind_of(firework.name), firework.name
-    assert {"label", "decide"} <= {f.name.split()[0] for f in fireworks_run}
