@@ -189,10 +189,8 @@ def choose_frames(
     used = criterion.used(known.committee)
     used.check_members(screened.gaps, screened.n_screened)
     passed = _new(screened.passed, [*exclude, known.training])
-    pairs = (screened.scores.column(name) for name in ("frame_id", "score"))
-    scores = dict(zip(*pairs, strict=True))
+    known = dataclasses.replace(known, scores=_scores(screened.scores))
     if len(passed):
-        known = dataclasses.replace(known, scores=scores)
         sample = sampler.sample(passed, choice["budget"], choice["seed"], known)
     else:
         sample = Sample(np.zeros(0, int), np.zeros((0, 2)), np.zeros(0, int), {})
@@ -214,6 +212,13 @@ def choose_frames(
         map=_map(passed, sample),
         seconds={"screen": screened.seconds, "select": perf_counter() - begin},
     )
+
+
+def _scores(table: ScoreTable) -> dict[str, float]:
+    """Return the score of each candidate that passed, by id."""
+    table = table[table.column("verdict") == "selected"]
+    pairs = (table.column(name) for name in ("frame_id", "score"))
+    return dict(zip(*pairs, strict=True))
 
 
 def _new(passed: Frames, known: list[Frames]) -> Frames:
