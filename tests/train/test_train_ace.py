@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -377,7 +378,7 @@ def tungsten(name: str) -> Frames:
     from ase.io import read
 
     with gzip.open(TUNGSTEN / name, "rt") as stream:
-        return Frames.from_ase(read(stream, ":", format="extxyz"))
+        return Frames.from_ase(read(StringIO(stream.read()), ":", format="extxyz"))
 
 
 @pytest.mark.slow

@@ -168,36 +168,39 @@ class ACEBasis:
         # each product's coefficient, times the product of its other factors, by A
         weights = np.repeat(c @ self.coupling, self._orders, axis=1)
         by_a = (self._others(a) * weights) @ self._placing
-        slope = np.einsum("em,emk->ek", by_a[bonds.centre], da)
-        return energy, slope + np.einsum("ep,epk->ek", c_pair[bonds.centre], dpair)
+        slope = np.einsum("em,ekm->ek", by_a[bonds.centre], da)
+        return energy, slope + np.einsum("ep,ekp->ek", c_pair[bonds.centre], dpair)
 
     def slopes(self, bonds: Bonds) -> tuple[Array, Array]:
-        """Return B of each atom, shape (n, D), and dB of its centre by each bond, (e, D, 3)."""
+        """Return B of each atom, shape (n, D), and dB of its centre by each bond, (e, 3, D)."""
         a, pair, da, dpair = self._pooled(bonds)
         n = len(a)
         by_a = (self._jacobian @ self._others(a).T).T.reshape(n, self.n_invariants, a.shape[1])
-        slope = np.empty((len(bonds.centre), self.n_functions, 3))
+        slope = np.empty((len(bonds.centre), 3, self.n_functions))
         edges = np.searchsorted(bonds.centre, np.arange(n + 1))
         for i in range(n):
             own = slice(edges[i], edges[i + 1])
-            slope[own, : self.n_invariants] = by_a[i] @ da[own]
-        slope[:, self.n_invariants :] = dpair
+            product = da[own].reshape(-1, a.shape[1]) @ by_a[i].T
+            slope[own, :, : self.n_invariants] = product.reshape(-1, 3, self.n_invariants)
+        slope[:, :, self.n_invariants :] = dpair
         return np.concatenate([self._invariants(a), pair], axis=1), slope
 
     def _pooled(self, bonds: Bonds, slopes: bool = True) -> tuple[Array, Array, Array, Array]:
-        """Return A (n, a), pair functions (n, p), and their slopes by bond (e, a, 3), (e, p, 3)."""
+        """Return A (n, a), pair functions (n, p), and their slopes by bond (e, 3, a), (e, 3, p)."""
         r = np.linalg.norm(bonds.vector, axis=1)
         radial, dradial = self.radial.evaluate(r, bonds.pairs)
         pair, dpair = self.pair.evaluate(r, bonds.pairs)
         harmonics, dharmonics = solid_harmonics(bonds.vector, self.l_max)
         n, lm = self.factors
-        a, sums = bonds.sum(radial[:, n] * harmonics[:, lm]), bonds.sum(pair)
+        radial, harmonics = radial[:, n], harmonics[:, lm]
+        a, sums = bonds.sum(radial * harmonics), bonds.sum(pair)
         if not slopes:
             return a, sums, np.empty(0), np.empty(0)
-        unit = bonds.vector / r[:, None]
-        da = (dradial[:, n] * harmonics[:, lm])[:, :, None] * unit[:, None, :]
-        da += radial[:, n, None] * dharmonics[:, lm]
-        return a, sums, da, dpair[:, :, None] * unit[:, None, :]
+        unit = (bonds.vector / r[:, None])[:, :, None]
+        da = dharmonics[:, :, lm]
+        da *= radial[:, None]
+        da += (dradial[:, n] * harmonics)[:, None] * unit
+        return a, sums, da, dpair[:, None] * unit
 
     def _invariants(self, a: Array) -> Array:
         products = np.concatenate([a[:, g].prod(axis=2) for g in self.products], axis=1)

@@ -125,14 +125,14 @@ def solid_harmonics(vectors: Array, l_max: int) -> tuple[Array, Array]:
     -------
     array, shape (e, (l_max + 1)²)
         In the order l² + l + m.
-    array, shape (e, (l_max + 1)², 3)
+    array, shape (e, 3, (l_max + 1)²)
     """
     # rows of a jet: the value and its derivatives by x, y, z
     jet = np.zeros((3, 4, len(vectors)))
     for axis in range(3):
         jet[axis, 0], jet[axis, 1 + axis] = vectors[:, axis], 1
     x, y, z = jet
-    squared = sum(_times(v, v) for v in (x, y, z))
+    squared = _times(x, x) + _times(y, y) + _times(z, z)
     one = np.zeros_like(x)
     one[0] = 1
     cosine, sine = [one], [0 * one]  # (x + iy)^m
@@ -153,7 +153,7 @@ def solid_harmonics(vectors: Array, l_max: int) -> tuple[Array, Array]:
             step = (2 * degree + 1) * _times(z, legendre)
             step -= (degree + m) * _times(squared, below)
             below, legendre = legendre, step / (degree + 1 - m)
-    return out[:, 0].T, out[:, 1:].transpose(2, 0, 1)
+    return out[:, 0].T, out[:, 1:].transpose(2, 1, 0)
 
 
 def _times(a: Array, b: Array) -> Array:

@@ -132,7 +132,7 @@ def _derivatives(basis: ACEBasis, frame: Frames) -> Array:
     for bonds in find_bonds(frame, basis.elements, basis.cutoff, CENTRES):
         values, slopes = basis.slopes(bonds)
         np.add.at(energy, bonds.species, values)
-        flat = slopes.transpose(0, 2, 1).reshape(-1, 3 * d)
+        flat = slopes.reshape(-1, 3 * d)
         for z in np.unique(bonds.species):
             own = bonds.pairs[0] == z
             forces[z] += _incidence(bonds, own, n) @ flat[own]
