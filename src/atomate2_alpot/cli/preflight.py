@@ -24,6 +24,15 @@ from atomate2_alpot.schemas import PotentialSpec
 ELEMENTS: dict[str, range] = {"chgnet": range(1, 95)}
 """Atomic numbers that every model of a backend knows."""
 
+IMPORTS: dict[str, str] = {
+    "ace": "ace_jax",
+    "chgnet": "chgnet",
+    "mace": "mace",
+    "matgl": "matgl",
+    "mtp": "motep",
+}
+"""Backend, and kind of trainer -> the package it imports."""
+
 
 def require_preflight(config: RunConfig, run_dir: Path, with_labeller: bool = True) -> None:
     """Raise ``ConfigError`` with everything that is wrong with a config on this machine."""
@@ -47,7 +56,7 @@ def preflight(config: RunConfig, run_dir: Path, with_labeller: bool = True) -> l
         Whether the labeller is asked for what it needs on this machine.
     """
     problems: list[str] = []
-    for check in (_store, _specs):
+    for check in (_store, _trainer, _specs):
         problems += check(config)
     try:
         maker = build_maker(config)
@@ -68,9 +77,8 @@ def check_spec(spec: PotentialSpec, elements: list[str]) -> Iterator[str]:
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {sorted(BACKENDS)}"
         yield f"unknown backend {spec.backend!r}; {hint}"
         return
-    if spec.backend in ("chgnet", "mace", "matgl") and find_spec(spec.backend) is None:
-        package = PACKAGES.get(spec.backend, spec.backend)
-        yield f"backend {spec.backend!r} is not installed: pip install {package}"
+    if not _installed(spec.backend):
+        yield f"backend {spec.backend!r} is not installed: {_remedy(spec.backend)}"
         return
     try:
         options = getattr(import_module(BACKENDS[spec.backend]), "OPTIONS", None)
@@ -93,6 +101,20 @@ def _store(config: RunConfig) -> Iterator[str]:
             mongo_uri(config)
     except ConfigError as error:
         yield str(error)
+
+
+def _trainer(config: RunConfig) -> Iterator[str]:
+    kind = config.train.settings.kind
+    if not _installed(kind):
+        yield f"train.settings.kind: {kind!r} is not installed: {_remedy(kind)}"
+
+
+def _installed(backend: str) -> bool:
+    return backend not in IMPORTS or find_spec(IMPORTS[backend]) is not None
+
+
+def _remedy(backend: str) -> str:
+    return f"pip install {PACKAGES.get(backend, backend)}"
 
 
 def _labeller(labeller: LabelMaker, elements: list[str]) -> Iterator[str]:
@@ -196,10 +218,20 @@ def _ase_name(name: str | None) -> Iterator[str]:
             yield f"ase calculator {name!r}: an import path, or one of atomate2's {known}"
 
 
+def _mtp_name(name: str | None) -> Iterator[str]:
+    from atomate2_alpot.potentials.mtp import find_model
+
+    try:
+        find_model(PotentialSpec(backend="mtp", name=name))
+    except PotentialError as error:
+        yield str(error)
+
+
 NAMES: dict[str, Callable[[str | None], Iterator[str]]] = {
     "ase": _ase_name,
     "chgnet": _chgnet_name,
     "mace": _mace_name,
     "matgl": _matgl_name,
+    "mtp": _mtp_name,
 }
 """Backend -> what says whether it has a model of a name."""

@@ -18,6 +18,8 @@ from atomate2_alpot.potentials.options import check_options
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 from atomate2_alpot.settings import SETTINGS
 
+OPTIONS: frozenset[str] = frozenset({"elements"})
+
 
 class MtpPredictor:
     """A moment tensor potential.
@@ -98,7 +100,7 @@ def load(spec: PotentialSpec) -> MtpPredictor:
     PotentialError
         If there is no such file, or it holds no trained potential.
     """
-    check_options(spec, {"elements"})
+    check_options(spec, OPTIONS)
     return MtpPredictor(read_model(find_model(spec), spec.kwargs.get("elements")))
 
 
