@@ -14,6 +14,7 @@ from atomate2_alpot.cli.build import build_stores
 from atomate2_alpot.cli.loading import ConfigError, read_config
 from atomate2_alpot.cli.show import show_labels, show_status, write_report
 from atomate2_alpot.cli.submit import secrets_in_sight, submit_campaign
+from atomate2_alpot.dataset.stores import StoreError
 from engine_worlds import TOKEN, WORKER, WORLDS, job_store, run_everything
 
 FILTERS = {
@@ -150,6 +151,12 @@ def test_a_queue_that_is_not_set_up_or_does_not_answer_is_named(world, monkeypat
     with pytest.raises(EngineError, match="does not answer") as error:
         submit(world, path)
     assert TOKEN not in str(error.value)
+
+
+def test_a_store_that_does_not_answer_is_named_without_its_uri(world, monkeypatch):
+    monkeypatch.setattr("atomate2_alpot.dataset.stores.TIMEOUT_MS", 300)
+    monkeypatch.setenv("ALPOT_MONGO_URI", world.uri.replace(f":{world.server.port}/", ":9/"))
+    refused(world, config_of(world), "store MongoDB:.* does not answer", kind=StoreError)
 
 
 def test_a_store_without_blobs_is_caught_before_anything_is_added(world, monkeypatch):
