@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import bson
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
 from jobflow import JobStore, job, run_locally
 from maggma.stores import GridFSStore, MontyStore
 from monty.json import MontyDecoder, MontyEncoder
 
 from atomate2_alpot.dataset import BlobError, FileBlobStore, mongo_stores
+from atomate2_alpot.dataset.s3 import S3BlobStore
 from atomate2_alpot.schemas import BLOBS, CalculationTable, Frames, LabelBatchDoc, Labels
 
 WORKER = Path(__file__).parent / "blob_worker.py"
@@ -160,6 +164,61 @@ def test_blobs_of_workers_with_a_store_of_maggmas_own_are_read_and_checked(store
     damage_cut(files, files.database["blobs.chunks"], found)
     with pytest.raises(BlobError, match="blob b .*is corrupted"):
         ours.query_one({"blob_uuid": "b"})
+
+
+class Bucket:
+    """What maggma asks of a bucket of S3."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def upload_fileobj(self, Fileobj, Key, ExtraArgs):
+        self.objects[Key] = Fileobj.read()
+
+    def Object(self, name):
+        if name not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": "gone"}}, "get")
+        return SimpleNamespace(get=lambda: {"Body": io.BytesIO(self.objects[name])})
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    made = Bucket()
+    monkeypatch.setattr(S3BlobStore, "_get_resource_and_bucket", lambda self: (object(), made))
+    return made
+
+
+def test_blobs_in_s3_are_read_and_a_missing_or_changed_one_is_named(bucket, shared_mongo):
+    stores = mongo_stores(shared_mongo.uri, f"db-{uuid4().hex[:12]}", "s3://bucket/al-ni")
+    stores.connect()
+    made = label(50)
+    run_locally(made, store=stores.jobs, log=False, raise_immediately=True)
+    key = f"al-ni/{blob_of(stores, made.uuid)}"
+    assert key in bucket.objects
+    assert "job_uuid_1_job_index_1" in stores.collections()["blobs"].index_information()
+    assert energy_of(made.output.frames).run(stores.jobs).output == pytest.approx(
+        many(50).energy.sum()
+    )
+    whole = bytes(bucket.objects[key])
+    middle = whole.index(b"parquet") + 2000
+    other = b"A" if whole[middle : middle + 1] != b"A" else b"B"
+    bucket.objects[key] = whole[:middle] + other + whole[middle + 1 :]
+    with pytest.raises(BlobError, match=r"Frames: .*sha256"):
+        energy_of(made.output.frames).run(stores.jobs)
+    del bucket.objects[key]
+    with pytest.raises(BlobError, match=r"blob .* is missing in s3://bucket"):
+        energy_of(made.output.frames).run(stores.jobs)
+
+
+def test_blobs_in_a_folder_are_files_and_no_other_place_is_taken(shared_mongo, tmp_path):
+    database = f"db-{uuid4().hex[:12]}"
+    stores = mongo_stores(shared_mongo.uri, database, str(tmp_path / "blobs"))
+    stores.connect()
+    made = label(5)
+    run_locally(made, store=stores.jobs, log=False, raise_immediately=True)
+    assert (tmp_path / "blobs" / f"{blob_of(stores, made.uuid)}.json.z").exists()
+    with pytest.raises(ValueError, match="store.blobs: 'blobs' is no place; give 'gridfs', 's3://"):
+        mongo_stores(shared_mongo.uri, database, "blobs")
 
 
 # --- workers -----------------------------------------------------------------------------

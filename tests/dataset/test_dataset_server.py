@@ -112,7 +112,7 @@ def test_every_index_is_made_once_and_used_by_some_query(shared_mongo, database)
     again = mongo_stores(shared_mongo.uri, database).connect()
     assert {r.state for r in first} == {"made"}
     assert {r.state for r in again} == {"there"}
-    assert [r.index for r in first] == list(INDEXES)
+    assert [r.index for r in first] == [i for i in INDEXES if i.collection != "blobs"]  # of S3
 
 
 def test_two_documents_of_one_label_are_refused_by_the_server(stores):

@@ -86,7 +86,7 @@ def build_stores(config: RunConfig, run_dir: Path) -> Stores:
     """
     if config.store.kind == "embedded":
         return embedded_stores(run_dir)
-    return mongo_stores(mongo_uri(config), config.store.database)
+    return mongo_stores(mongo_uri(config), config.store.database, config.store.blobs)
 
 
 def mongo_uri(config: RunConfig) -> str:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 
 from atomate2_alpot.campaign.engines.settings import EngineSettings
 from atomate2_alpot.campaign.policy import CampaignPolicy
+from atomate2_alpot.dataset.stores import GRIDFS
 from atomate2_alpot.flows.routing import Routing
 from atomate2_alpot.flows.stopping import LoopSettings
 from atomate2_alpot.label.limits import LabelLimits
@@ -62,8 +63,15 @@ class ProposeSection(Settings):
 class SelectSection(Settings):
     """What is worth a label."""
 
-    criterion: AnyCriterion = QueryByCommittee()
-    sampler: AnySampler = DirectSampler()
+    criterion: AnyCriterion = Field(
+        QueryByCommittee(),
+        description="Who is worth a label; kind: committee, calibrated, grade or physical.",
+    )
+    sampler: AnySampler = Field(
+        DirectSampler(),
+        description="Which of them get one; kind: direct, random, top_n, sequential, chain or "
+        "split.",
+    )
     chunk_size: int = Field(1000, gt=0, description="Candidates per screening job.")
 
 
@@ -156,6 +164,11 @@ class StoreSection(Settings):
         None, repr=False, description=f"MongoDB URI; better in the variable {URI_VARIABLE}."
     )
     database: str = Field("alpot", description="Database of kind mongo.")
+    blobs: str = Field(
+        GRIDFS,
+        description="Blobs of kind mongo: gridfs, s3://bucket/prefix, or an absolute path that all "
+        "workers reach.",
+    )
 
     @property
     def resolved_uri(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
-Collection = Literal["labels", "outputs", "blobs.files"]
+Collection = Literal["labels", "outputs", "blobs.files", "blobs"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ INDEXES: tuple[Index, ...] = (
     Index("outputs", ("metadata.campaign_id",), "all jobs of a campaign"),
     Index("blobs.files", ("metadata.blob_uuid",), "a blob"),
     Index("blobs.files", ("metadata.job_uuid", "metadata.job_index"), "the blobs of a job"),
+    Index("blobs", ("blob_uuid",), "a blob in S3"),
+    Index("blobs", ("job_uuid", "job_index"), "the blobs of a job in S3"),
 )
 """Every index; ``alpot init-store`` makes them."""
 

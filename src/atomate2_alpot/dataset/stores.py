@@ -16,9 +16,13 @@ from maggma.stores.mongolike import MontyStore
 from atomate2_alpot.dataset.blobs import KEY, FileBlobStore
 from atomate2_alpot.dataset.gridfs import GridFSBlobStore
 from atomate2_alpot.dataset.indexes import IndexResult, make_indexes
+from atomate2_alpot.dataset.s3 import S3BlobStore
 from atomate2_alpot.redact import keep_secret
 
 logger = logging.getLogger(__name__)
+
+GRIDFS: str = "gridfs"
+S3: str = "s3://"
 
 TIMEOUT_MS: int = 3000
 """How long to wait for a MongoDB server before saying that it is down."""
@@ -86,6 +90,8 @@ class Stores:
         blobs = self.jobs.additional_stores.get("data")  # type: ignore[has-type]
         if isinstance(blobs, GridFSStore):
             found["blobs.files"] = blobs._files_store._collection
+        if isinstance(blobs, S3BlobStore):
+            found["blobs"] = blobs._collection
         return found
 
     def close(self) -> None:
@@ -119,14 +125,22 @@ def embedded_stores(run_dir: str | Path) -> Stores:
     return Stores(jobs, labels, str(folder))
 
 
-def mongo_stores(uri: str, database: str) -> Stores:
-    """Return stores in a MongoDB database; blobs are in GridFS.
+def mongo_stores(uri: str, database: str, blobs: str = GRIDFS) -> Stores:
+    """Return stores in a MongoDB database.
 
     Parameters
     ----------
     uri : str
         ``mongodb://…``; never shown.
     database : str
+    blobs : str
+        Where blobs are: "gridfs" (the same database), ``s3://bucket/prefix``, or a folder that
+        every worker reaches. S3's credentials and endpoint are boto3's (``AWS_…``).
+
+    Raises
+    ------
+    ValueError
+        If ``blobs`` is none of these.
     """
     keep_secret(uri)
     shared: dict[str, Any] = {
@@ -138,5 +152,22 @@ def mongo_stores(uri: str, database: str) -> Stores:
         collection_name="outputs", key="uuid", last_updated_field="completed_at", **shared
     )
     labels = ServerStore(collection_name="labels", key="frame_id", **shared)
-    blobs = GridFSBlobStore(collection_name="blobs", key=KEY, **shared)
-    return Stores(JobStore(docs, additional_stores={"data": blobs}), labels, f"MongoDB:{database}")
+    data = {"data": _blob_store(blobs, shared)}
+    return Stores(JobStore(docs, additional_stores=data), labels, f"MongoDB:{database}")
+
+
+def _blob_store(where: str, shared: dict[str, Any]) -> Store:
+    if where == GRIDFS:
+        return GridFSBlobStore(collection_name="blobs", key=KEY, **shared)
+    if where.startswith(S3):
+        bucket, _, folder = where.removeprefix(S3).partition("/")
+        index = ServerStore(collection_name="blobs", key=KEY, **shared)
+        return S3BlobStore(
+            index, bucket, sub_dir=folder, key=KEY, searchable_fields=["job_uuid", "job_index"]
+        )
+    if Path(where).is_absolute():
+        return FileBlobStore(where)
+    raise ValueError(
+        f"store.blobs: {where!r} is no place; give {GRIDFS!r}, 's3://bucket/prefix' or the "
+        "absolute path of a folder"
+    )
