@@ -317,6 +317,17 @@ def test_what_cannot_be_trained_is_named(name, tmp_path):
         fit(run, tmp_path / "run")
 
 
+def test_atoms_on_top_of_each_other_are_refused(tmp_path):
+    frames = structures(8)
+    positions = frames.positions.copy()
+    positions[1] = positions[0] + [0, 0, 1e-3]
+    broken = Frames.from_arrays(frames.numbers, positions, frames.cell, [2] * 8)
+    settings = TINY.model_copy(update={"min_dist": None})
+    run = run_of(lacking(broken, energy=np.zeros(8), forces=np.zeros((16, 3))), settings=settings)
+    with pytest.raises(TrainingError, match=r"two atoms of tiny's frames are 0\.001 Å apart"):
+        fit(run, tmp_path)
+
+
 def test_a_stress_without_a_cell_is_refused(tmp_path):
     frames = structures(8)
     flat = Frames.from_arrays(

@@ -15,6 +15,9 @@ from atomate2_alpot.train.run import TrainingRun
 MARGIN: float = 0.95
 """Of the smallest distance, where the radial functions begin."""
 
+TOO_NEAR: float = 0.2
+"""Å. Nothing is that near in a calculation that means anything."""
+
 
 def first_potential(run: TrainingRun[MtpSettings], nearest: float) -> MTPData:
     """Return a potential with coefficients to start from.
@@ -58,6 +61,10 @@ def first_potential(run: TrainingRun[MtpSettings], nearest: float) -> MTPData:
 
 def _inner(run: TrainingRun[MtpSettings], start: MtpModel | None, nearest: float) -> float:
     asked = run.settings.min_dist
+    if nearest < TOO_NEAR:
+        raise TrainingError(
+            f"two atoms of {run.name}'s frames are {nearest:.3f} Å apart; leave such frames out"
+        )
     if asked is None:
         known = np.inf if start is None else float(start.data.radial_basis.min)
         return min(MARGIN * min(nearest, run.settings.cutoff), known)
