@@ -15,7 +15,8 @@ from atomate2_alpot.cli.loading import ConfigError, read_config
 from atomate2_alpot.cli.preflight import preflight
 from atomate2_alpot.select import CRITERIA, SAMPLERS, CalibratedQuery, ChainSampler
 
-PAGE = (Path(__file__).parents[2] / "docs" / "selection.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "selection.md").read_text()
 SNIPPETS = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.S)
 TOYS = {
     **REQUIRED,
@@ -42,6 +43,17 @@ def test_what_the_page_shows_makes_a_loop(snippet):
 def test_the_page_names_every_kind():
     rows = {row.split("|")[1].strip(" `") for row in PAGE.splitlines() if row.startswith("| `")}
     assert set(CRITERIA) | set(SAMPLERS) <= rows
+
+
+def test_documented_settings_are_the_defaults():
+    from atomate2_alpot.cli.example import example_selectors
+
+    documented = (DOCS / "_generated" / "selectors.yaml").read_text().strip()
+    assert documented == example_selectors()
+    for block in documented.split("\n\n"):
+        ((name, given),) = yaml.safe_load(block).items()
+        made = getattr(SelectSection.model_validate({name: given}), name)
+        assert made == type(made)()
 
 
 def test_python_of_the_page_runs():

@@ -10,6 +10,12 @@ from pydantic.fields import FieldInfo
 
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.label.presets import PRESETS
+from atomate2_alpot.select import (
+    AllPhysical,
+    CalibratedQuery,
+    ExtrapolationGrade,
+    SequentialSampler,
+)
 
 REQUIRED: dict[str, Any] = {
     "elements": ["Al", "Ni", "O"],
@@ -27,6 +33,18 @@ def example_config() -> str:
     example = RunConfig.model_validate(REQUIRED)
     lines = ["# Config of `alpot run`. Units: eV, Å, eV/Å, eV/Å³ (tension positive)."]
     return "\n".join(lines + _section(example, 0))
+
+
+def example_selectors() -> str:
+    """Return every default of the criteria and samplers that are not those of the example."""
+    kinds: list[tuple[str, BaseModel]] = [
+        ("criterion", CalibratedQuery()),
+        ("criterion", ExtrapolationGrade()),
+        ("criterion", AllPhysical()),
+        ("sampler", SequentialSampler()),
+    ]
+    lines = [line for name, kind in kinds for line in (f"{name}:", *_section(kind, 1), "")]
+    return "\n".join(lines).rstrip()
 
 
 def _section(model: BaseModel, depth: int) -> list[str]:
