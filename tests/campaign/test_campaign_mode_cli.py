@@ -56,7 +56,7 @@ def desk(shared_mongo, tmp_path, monkeypatch):
 
 @pytest.fixture
 def begun(desk):
-    cli.start_campaign(desk.path, "fireworks")
+    cli.start_campaign(desk.path, "fireworks", Path("run"))
     return desk
 
 
@@ -64,9 +64,10 @@ def said(capsys) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_campaign_by_its_commands(desk, capsys):
     begun = desk
-    cli.start_campaign(begun.path, "fireworks")
+    cli.start_campaign(begun.path, "fireworks", Path("run"))
     assert "campaign toy on fake" in said(capsys)
     cli.advance_campaign(begun.path, None)
     assert "1 submitted" in said(capsys)
@@ -99,6 +100,19 @@ def test_a_campaign_by_its_commands(desk, capsys):
     assert "toy/000/label is done" in said(capsys)
 
 
+def test_results_are_found_by_the_folder(begun, capsys, monkeypatch):
+    from atomate2_alpot.cli.show import show_labels
+
+    monkeypatch.setenv("ALPOT_MONGO_URI", begun.uri)
+    filters = dict.fromkeys(("elements", "chemsys", "state", "functional"), "")
+    said(capsys)
+    show_labels(Path("run"), "{}", {**filters, "iteration": None, "max_force": None}, 5, "count")
+    assert said(capsys) == "0"
+    begun.write(campaign_id="other")
+    with pytest.raises(ConfigError, match="run is the folder of another campaign"):
+        cli.start_campaign(begun.path, "fireworks", Path("run"))
+
+
 def test_no_password_is_written(begun):
     cli.advance_campaign(begun.path, None)
     database = begun.client[begun.database]
@@ -108,20 +122,20 @@ def test_no_password_is_written(begun):
 
 def test_one_campaign_of_a_name(begun):
     with pytest.raises(CampaignError, match="campaign 'toy' exists in this database"):
-        cli.start_campaign(begun.path, "fireworks")
+        cli.start_campaign(begun.path, "fireworks", Path("run"))
 
 
 def test_a_store_of_files_is_refused(desk):
     desk.write(store={"kind": "embedded"})
     with pytest.raises(ConfigError, match="store.kind: embedded.*MongoDB.*alpot run"):
-        cli.start_campaign(desk.path, "fireworks")
+        cli.start_campaign(desk.path, "fireworks", Path("run"))
     with pytest.raises(ConfigError, match="store.kind"):
         cli.show_campaign(desk.path, as_json=False)
 
 
 def test_an_engine_must_be_named(desk):
     with pytest.raises(ConfigError, match="engine.name is not set"):
-        cli.start_campaign(desk.path, "")
+        cli.start_campaign(desk.path, "", Path("run"))
 
 
 def test_an_unknown_engine_is_refused(desk, monkeypatch):
@@ -129,7 +143,7 @@ def test_an_unknown_engine_is_refused(desk, monkeypatch):
 
     monkeypatch.setattr(cli, "make_engine", make_engine)
     with pytest.raises(EngineError, match="'airflow'; choose from"):
-        cli.start_campaign(desk.path, "airflow")
+        cli.start_campaign(desk.path, "airflow", Path("run"))
 
 
 def test_a_wrong_name_lists_those_there_are(begun):
@@ -214,7 +228,7 @@ def test_watching_survives_a_server_that_goes_away(begun, monkeypatch, capsys):
 def test_a_policy_that_makes_no_sense_is_refused(desk, section):
     desk.write(campaign=section)
     with pytest.raises(ConfigError, match=f"campaign.{next(iter(section))}"):
-        cli.start_campaign(desk.path, "fireworks")
+        cli.start_campaign(desk.path, "fireworks", Path("run"))
 
 
 def test_the_page_shows_a_config_and_commands_that_exist():

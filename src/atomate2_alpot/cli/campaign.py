@@ -19,11 +19,14 @@ Config = Annotated[Path, typer.Argument(help="YAML file of the campaign.")]
 def init(
     config: Config,
     engine: Annotated[str, typer.Option(help="fireworks or jobflow-remote.")] = "",
+    run_dir: Annotated[
+        Path, typer.Option("--run-dir", "-d", help="Folder for query, export and report.")
+    ] = Path("alpot-run"),
 ) -> None:
     """Check config, stores and engine, and write the campaign; nothing is submitted yet."""
     from atomate2_alpot.cli.campaign_run import start_campaign
 
-    start_campaign(config, engine)
+    start_campaign(config, engine, run_dir)
 
 
 @app.command()

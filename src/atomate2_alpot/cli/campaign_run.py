@@ -27,6 +27,7 @@ from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.errors import RunFailedError
 from atomate2_alpot.cli.loading import ConfigError, read_config, readable_secrets
 from atomate2_alpot.cli.preflight import require_preflight
+from atomate2_alpot.cli.resume import CONFIG_COPY, Resumption
 from atomate2_alpot.cli.run import with_known_atoms
 from atomate2_alpot.cli.show import make_console, print_iterations
 from atomate2_alpot.dataset import iteration_documents
@@ -35,10 +36,21 @@ from atomate2_alpot.dataset.stores import TIMEOUT_MS, StoreError
 Result = TypeVar("Result")
 
 
-def start_campaign(path: Path, engine: str) -> None:
-    """Check config, stores and engine, and write the campaign."""
+def start_campaign(path: Path, engine: str, run_dir: Path) -> None:
+    """Check config, stores and engine, and write the campaign.
+
+    Parameters
+    ----------
+    path : Path
+        Of the config.
+    engine : str
+        Name; empty takes the config's.
+    run_dir : Path
+        Gets a copy of the config, by which `query`, `export` and `report` find the results.
+    """
     console = make_console()
     config = _read(path, console)
+    _check_folder(run_dir, config)
     require_preflight(config, path.parent, with_labeller=False)
     campaign = _open(config, engine or config.engine.name or config.routing.told_engine())
     campaign.engine.check()
@@ -46,8 +58,12 @@ def start_campaign(path: Path, engine: str) -> None:
     where = f"engine {campaign.engine.name}"
     check_same_place(campaign.engine.job_store(), campaign.stores.jobs, where)
     doc = campaign.init(config.without_secrets())
-    words = f"campaign {doc.campaign_id} on {doc.engine}: `alpot campaign advance {path}` starts it"
-    console.print(words, soft_wrap=True, markup=False)
+    Resumption(config, run_dir, campaign.stores, console.print).begin()
+    for words in (
+        f"campaign {doc.campaign_id} on {doc.engine}: `alpot campaign advance {path}` starts it",
+        f"results: alpot query --run-dir {run_dir} (export, report)",
+    ):
+        console.print(words, soft_wrap=True, markup=False)
 
 
 def advance_campaign(path: Path, watch: float | None) -> None:
@@ -106,6 +122,12 @@ def _read(path: Path, console: Console) -> RunConfig:
         words = f"warning: {path} holds a URI and others can read it: chmod 600"
         console.print(words, style="yellow", markup=False)
     return config
+
+
+def _check_folder(run_dir: Path, config: RunConfig) -> None:
+    copy = run_dir / CONFIG_COPY
+    if copy.exists() and read_config(copy).campaign_id != config.campaign_id:
+        raise ConfigError(f"{run_dir} is the folder of another campaign; give a new --run-dir")
 
 
 def _accepted(path: Path, console: Console) -> Campaign:
