@@ -64,9 +64,7 @@ class SequentialSampler(Described):
         finite = chosen.grades[np.isfinite(chosen.grades)]
         info = {
             **self.model_dump(mode="json"),
-            "n_by_threshold": {
-                f"{t:g}": int((chosen.thresholds == t).sum()) for t in self.thresholds
-            },
+            "n_by_threshold": [int((chosen.thresholds == t).sum()) for t in self.thresholds],
             "largest_grade": float(finite.max()) if len(finite) else None,
             "n_with_unseen_element": len(chosen.grades) - len(finite),
             "n_not_described": len(frames) - len(rows.frames),
