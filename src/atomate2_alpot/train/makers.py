@@ -26,7 +26,7 @@ class CommitteeTrainer(Maker):
     ----------
     name : str
         Name of the flow.
-    settings : MaceSettings
+    settings : MaceSettings, MtpSettings or AceSettings
         Of every member.
     n_members : int
         Size of the committee.
