@@ -98,6 +98,24 @@ def test_what_iteration_1_lacks_is_said_before_any_job():
     assert isinstance(dataclasses.replace(ready, committee=calibrated).make(), Flow)
 
 
+def test_a_trainer_that_does_not_calibrate_is_found_before_iteration_2():
+    from atomate2_alpot.train.makers import CommitteeTrainer
+
+    calibrated = committee(**LAWS).model_copy(update={"members": [toy(1), toy(2)]})
+    maker = dataclasses.replace(
+        selecting_loop(CalibratedQuery(), RandomSampler(), max_iterations=2),
+        committee=calibrated,
+        trainer=CommitteeTrainer(calibration=None),
+    )
+    with pytest.raises(ValueError, match=r"train.calibration: null.*no calibration of"):
+        maker.make()
+    for ready in (
+        dataclasses.replace(maker, trainer=CommitteeTrainer()),
+        dataclasses.replace(maker, loop=maker.loop.model_copy(update={"max_iterations": 1})),
+    ):
+        assert isinstance(ready.make(), Flow)
+
+
 def test_ranking_needs_something_to_rank_by():
     for sampler in (TopSampler(), ChainSampler(samplers=[TopSampler(), DirectSampler()])):
         with pytest.raises(ValueError, match=r"top_n ranks .*AllPhysical compares nothing"):

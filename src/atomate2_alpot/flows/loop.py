@@ -232,6 +232,12 @@ class ActiveLearningMaker(Maker):
             )
         with_training = self.loop.label_crystals or self.loop.label_atoms
         self.selector.check(self._committee_doc(), with_training)  # type: ignore[union-attr]
+        if self.loop.max_iterations > 1 and getattr(self.trainer, "calibration", "unsaid") is None:
+            trained = CommitteeDoc(members=self._committee_doc().members)
+            try:
+                self.selector.check(trained, True)  # type: ignore[union-attr]
+            except ValueError as error:
+                raise ValueError(f"train.calibration: null, and from iteration 2 {error}") from None
 
     def _anchors(self, crystals: OutputReference) -> dict[str, Job | Flow]:
         """Make what is labelled before the loop and joins the training set."""
