@@ -12,7 +12,7 @@ from typing import Any
 from monty.json import MontyDecoder
 from pydantic import Field
 
-from atomate2_alpot.schemas.base import Document
+from atomate2_alpot.schemas.base import Document, Number
 from atomate2_alpot.schemas.frames import Frames
 from atomate2_alpot.schemas.potential import CommitteeDoc, PotentialSpec
 from atomate2_alpot.schemas.tables import (
@@ -47,11 +47,11 @@ class SelectionDoc(Document):
     n_passed: int = Field(description="Candidates above a threshold and not rejected.")
     n_selected: int
     verdicts: dict[str, int] = Field(description="Candidates per verdict (see ScoreTable).")
-    thresholds: dict[str, float] = Field(
+    thresholds: dict[str, Number] = Field(
         description="Base thresholds, our units, of what was compared: energy, forces, stress "
         "(disagreement); energy_sigma, … (estimated error); grade."
     )
-    spread_quantiles: dict[str, dict[str, float]] = Field(
+    spread_quantiles: dict[str, dict[str, Number]] = Field(
         description="Quantiles q05 … q99, max of each over the screened candidates."
     )
     criterion: dict[str, Any] = Field(
@@ -62,7 +62,7 @@ class SelectionDoc(Document):
     frames: Frames = Field(description="The selected candidates, without labels.")
     scores: ScoreTable = Field(description="Scores of all screened candidates.")
     map: MapTable = Field(description="Principal components of passed and selected candidates.")
-    seconds: dict[str, float]
+    seconds: dict[str, Number]
 
 
 class LabelFailure(Document):
@@ -202,10 +202,12 @@ class MemberTrainingDoc(Document):
     n_train: int
     n_valid: int
     n_test: int
-    e0s: dict[str, float] = Field(description="Isolated-atom or fitted energies, eV, by symbol.")
+    e0s: dict[str, Number] = Field(description="Isolated-atom or fitted energies, eV, by symbol.")
     e0_source: str
     epochs: EpochTable
-    metrics: dict[str, float] = Field(description="On the member's own test split (units.METRICS).")
+    metrics: dict[str, Number] = Field(
+        description="On the member's own test split (units.METRICS)."
+    )
     spec: PotentialSpec = Field(description="The trained potential, weights as artifact.")
     seconds: float
     started_from: str | None = Field(None, description="Weights fine-tuned from, if any.")
@@ -225,12 +227,12 @@ class AssessmentDoc(Document):
 
     iteration: int
     n_frames: int
-    metrics: dict[str, float] = Field(description="Of the committee mean (units.METRICS).")
-    member_metrics: list[dict[str, float]]
-    spread_correlation: dict[str, float] = Field(
+    metrics: dict[str, Number] = Field(description="Of the committee mean (units.METRICS).")
+    member_metrics: list[dict[str, Number]]
+    spread_correlation: dict[str, Number] = Field(
         description="Spearman correlation of spread and error, by quantity."
     )
-    calibration: dict[str, dict[str, float]] = Field(
+    calibration: dict[str, dict[str, Number]] = Field(
         default_factory=dict,
         description="Of each calibrated property: standard deviation of error / spread "
         "(z_std_spread) and of error / calibrated σ (z_std), 1 where σ is right; n_points.",
@@ -254,17 +256,17 @@ class IterationDoc(Document):
     )
     verdicts: dict[str, int]
     failures: dict[str, int] = Field(description="Failed labels by reason.")
-    thresholds: dict[str, float]
-    spread_quantiles: dict[str, dict[str, float]]
-    metrics: dict[str, float] = Field(description="On the fixed test set (units.METRICS).")
-    member_metrics: list[dict[str, float]]
-    spread_correlation: dict[str, float]
-    calibration: dict[str, dict[str, float]] = Field(
+    thresholds: dict[str, Number]
+    spread_quantiles: dict[str, dict[str, Number]]
+    metrics: dict[str, Number] = Field(description="On the fixed test set (units.METRICS).")
+    member_metrics: list[dict[str, Number]]
+    spread_correlation: dict[str, Number]
+    calibration: dict[str, dict[str, Number]] = Field(
         default_factory=dict, description="As in AssessmentDoc."
     )
     committee: list[str] = Field(description="Labels of the committee that screened.")
     trained: list[str] = Field(description="Labels of the committee that was trained.")
     seeds: dict[str, int]
-    timings: dict[str, float] = Field(description="Seconds by stage.")
+    timings: dict[str, Number] = Field(description="Seconds by stage.")
     versions: dict[str, str]
     last_updated: datetime = Field(default_factory=now)
