@@ -48,6 +48,11 @@ def test_sections_that_contradict_each_other_are_refused(tmp_path, sections, mes
         ({"committee": [*TOYS, {"backend": "chgnet", "name": "9.9"}]}, "9.9.*the wheel ships"),
         ({"committee": [*TOYS, {"backend": "mace", "name": "no/such.model"}]}, "no such file"),
         ({"committee": [*TOYS, {"backend": "mtp", "name": "no/such.mtp"}]}, "no such file"),
+        ({"committee": [*TOYS, {"backend": "ace", "name": "no/such.npz"}]}, "no such file"),
+        (
+            {"train": {"settings": {"kind": "ace"}, "start_from": "previous"}},
+            "start_from.*'ace' is solved in one step",
+        ),
         ({"committee": [*TOYS, {"backend": "ase", "name": "ase:No"}]}, "committee.2: ase calc"),
         ({"committee": [*TOYS, {"backend": "matgl", "name": "/no/folder"}]}, "lacks .'model.json'"),
         ({"train": {"start_from": {"backend": "mace", "name": "x.model"}}}, "train.start_from: "),
@@ -94,12 +99,12 @@ def test_a_good_config_has_no_problem(tmp_path):
 
 def test_a_trainer_or_backend_whose_package_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("atomate2_alpot.cli.preflight.find_spec", lambda name: None)
-    train = {"settings": {"kind": "mtp"}}
-    committee = [*TOYS, {"backend": "ace", "name": "x.npz"}]
+    train = {"settings": {"kind": "ace"}}
+    committee = [*TOYS, {"backend": "mtp", "name": "x.mtp"}]
     problems = preflight(read(tmp_path, train=train, committee=committee), tmp_path / "run")
     assert problems == [
-        "train.settings.kind: 'mtp' is not installed: pip install 'atomate2-alpot[mtp]'",
-        "committee.2: backend 'ace' is not installed: pip install 'atomate2-alpot[ace]'",
+        "train.settings.kind: 'ace' is not installed: pip install 'atomate2-alpot[ace]'",
+        "committee.2: backend 'mtp' is not installed: pip install 'atomate2-alpot[mtp]'",
     ]
 
 
@@ -108,7 +113,7 @@ def test_a_misspelt_key_of_a_trainer_is_corrected_by_its_own_keys(tmp_path):
         read(tmp_path, train={"settings": {"kind": "mtp", "cutof": 5.0}})
 
 
-@pytest.mark.parametrize("backend", ["chgnet", "mace", "matgl", "mtp", "toy"])
+@pytest.mark.parametrize("backend", ["ace", "chgnet", "mace", "matgl", "mtp", "toy"])
 def test_an_unknown_option_is_refused_before_and_at_loading(tmp_path, backend):
     spec = PotentialSpec(backend=backend, name="/no/file", kwargs={"no_such": 1})
     with pytest.raises(PotentialError, match=r"unknown option 'no_such' \(options: .*\)") as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,14 +25,11 @@ from atomate2_alpot.schemas import PotentialSpec
 ELEMENTS: dict[str, range] = {"chgnet": range(1, 95)}
 """Atomic numbers that every model of a backend knows."""
 
-IMPORTS: dict[str, str] = {
-    "ace": "ace_jax",
-    "chgnet": "chgnet",
-    "mace": "mace",
-    "matgl": "matgl",
-    "mtp": "motep",
-}
-"""Backend, and kind of trainer -> the package it imports."""
+IMPORTS: dict[str, str] = {"chgnet": "chgnet", "mace": "mace", "matgl": "matgl", "mtp": "motep"}
+"""Backend -> the package it imports."""
+
+TRAINER_IMPORTS: dict[str, str] = {"ace": "ace_jax", "mace": "mace", "mtp": "motep"}
+"""Kind of trainer -> the package it imports."""
 
 
 def require_preflight(config: RunConfig, run_dir: Path, with_labeller: bool = True) -> None:
@@ -77,7 +75,7 @@ def check_spec(spec: PotentialSpec, elements: list[str]) -> Iterator[str]:
         hint = f"did you mean {near[0]!r}?" if near else f"choose from {sorted(BACKENDS)}"
         yield f"unknown backend {spec.backend!r}; {hint}"
         return
-    if not _installed(spec.backend):
+    if not _installed(IMPORTS.get(spec.backend)):
         yield f"backend {spec.backend!r} is not installed: {_remedy(spec.backend)}"
         return
     try:
@@ -105,12 +103,12 @@ def _store(config: RunConfig) -> Iterator[str]:
 
 def _trainer(config: RunConfig) -> Iterator[str]:
     kind = config.train.settings.kind
-    if not _installed(kind):
+    if not _installed(TRAINER_IMPORTS.get(kind)):
         yield f"train.settings.kind: {kind!r} is not installed: {_remedy(kind)}"
 
 
-def _installed(backend: str) -> bool:
-    return backend not in IMPORTS or find_spec(IMPORTS[backend]) is not None
+def _installed(package: str | None) -> bool:
+    return package is None or find_spec(package) is not None
 
 
 def _remedy(backend: str) -> str:
@@ -218,20 +216,20 @@ def _ase_name(name: str | None) -> Iterator[str]:
             yield f"ase calculator {name!r}: an import path, or one of atomate2's {known}"
 
 
-def _mtp_name(name: str | None) -> Iterator[str]:
-    from atomate2_alpot.potentials.mtp import find_model
-
+def _file_name(backend: str, name: str | None) -> Iterator[str]:
+    find_model = import_module(BACKENDS[backend]).find_model
     try:
-        find_model(PotentialSpec(backend="mtp", name=name))
+        find_model(PotentialSpec(backend=backend, name=name))
     except PotentialError as error:
         yield str(error)
 
 
 NAMES: dict[str, Callable[[str | None], Iterator[str]]] = {
+    "ace": partial(_file_name, "ace"),
     "ase": _ase_name,
     "chgnet": _chgnet_name,
     "mace": _mace_name,
     "matgl": _matgl_name,
-    "mtp": _mtp_name,
+    "mtp": partial(_file_name, "mtp"),
 }
 """Backend -> what says whether it has a model of a name."""

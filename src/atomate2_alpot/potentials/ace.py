@@ -21,6 +21,8 @@ from atomate2_alpot.potentials.options import check_options, positive_integer
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 from atomate2_alpot.settings import SETTINGS
 
+OPTIONS: frozenset[str] = frozenset({"batch_atoms"})
+
 Array = NDArray[np.float64]
 
 
@@ -133,9 +135,9 @@ def load(spec: PotentialSpec) -> ACEPredictor:
     PotentialError
         If there is no such file, or it holds no linear ACE of the kind that we train.
     """
-    check_options(spec, {"batch_atoms"})
+    check_options(spec, OPTIONS)
     batch_atoms = positive_integer(spec, "batch_atoms", SETTINGS.PREDICT_BATCH_ATOMS)
-    return ACEPredictor(read_model(_find_model(spec)), batch_atoms)
+    return ACEPredictor(read_model(find_model(spec)), batch_atoms)
 
 
 def read_model(path: Path) -> ACEModel:
@@ -209,7 +211,14 @@ def _radial(arrays: Mapping[str, Any], name: str, prefix: str) -> RadialTable:
     )
 
 
-def _find_model(spec: PotentialSpec) -> Path:
+def find_model(spec: PotentialSpec) -> Path:
+    """Return the file of a recipe: artifact or path.
+
+    Raises
+    ------
+    PotentialError
+        If there is no such file.
+    """
     if spec.artifact is not None:
         return spec.artifact.unpack(SETTINGS.CACHE_DIR)
     path = Path(spec.name or "").expanduser()

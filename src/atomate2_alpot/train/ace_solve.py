@@ -110,7 +110,7 @@ class LeastSquares:
             misfit = self.n_rows * np.log(max(self.quadratic(strength), 1e-300))
             return float(misfit + np.log1p(self.singular**2 / strength).sum())
 
-        grid = np.log(self.largest) + np.linspace(*np.log(PRIOR_RANGE), 85)
+        grid = np.log(self.largest * np.geomspace(PRIOR_RANGE[0], PRIOR_RANGE[1], 85))
         best = int(np.argmin([cost(x) for x in grid]))
         bounds = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
         return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x))
