@@ -12,6 +12,7 @@ from maggma.stores import MemoryStore
 
 from atomate2_alpot.dataset import iteration_documents, sync_labels
 from atomate2_alpot.dataset.stores import Stores
+from atomate2_alpot.label.isolated import atom_labeller, isolated_atoms
 
 
 def embedded_run(job_store, maker):
@@ -24,9 +25,11 @@ def embedded_run(job_store, maker):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failing", [0.0, 0.2])
-def test_labels_and_iterations_equal_those_of_an_embedded_run(shared_mongo, job_store, failing):
-    maker = small_loop(failing)
+@pytest.mark.parametrize(("failing", "atoms"), [(0.0, True), (0.2, False)])
+def test_labels_and_iterations_equal_those_of_an_embedded_run(
+    shared_mongo, job_store, failing, atoms
+):
+    maker = small_loop(failing, label_atoms=atoms)
     whole = new_campaign(shared_mongo.uri, maker)
     whole.run()
     embedded = embedded_run(job_store, maker)
@@ -42,6 +45,28 @@ def test_labels_and_iterations_equal_those_of_an_embedded_run(shared_mongo, job_
     doc = whole.campaign.state.load()
     assert (doc.status, doc.stage, len(doc.history)) == ("finished", "end", 2)
     assert whole.campaign.advance().submitted == []
+
+
+def test_isolated_atoms_that_are_known_are_not_computed_again(shared_mongo, job_store):
+    maker = labelling_loop()
+    maker = dataclasses.replace(
+        maker,
+        loop=maker.loop.model_copy(update={"label_atoms": True, "label_crystals": False}),
+        proposer=dataclasses.replace(maker.proposer, n_test=2, candidates_per_iteration=4),
+    )
+    flow = atom_labeller(maker.labeller).make(isolated_atoms(["Al", "Ni"]))
+    known = run_locally(flow, store=job_store, log=False)[flow.output.uuid][1].output
+    known.campaign_id = "test-campaign"
+    setup = new_campaign(shared_mongo.uri, dataclasses.replace(maker, known_atoms=known))
+    while setup.campaign.state.load().iteration == 0:
+        setup.campaign.advance()
+        setup.engine.work()
+    atoms = list(setup.stores.labels.query({"prototype": "isolated atom"}))
+    assert sorted(d["formula_pretty"] for d in atoms) == ["Al", "Ni", "O2"]
+    computed = setup.stores.jobs.query({"metadata.frame_ids": {"$exists": True}}, ["metadata"])
+    ids = {i for d in computed for i in d["metadata"]["frame_ids"]}
+    assert ids & {d["frame_id"] for d in atoms} == set(isolated_atoms(["O"]).frame_id)
+    assert len(setup.campaign.state.load().loop.dataset) == 2
 
 
 @pytest.mark.slow
