@@ -105,3 +105,11 @@ def test_a_recipe_names_its_weights_by_hash_and_refuses_others():
     document = spec.model_dump()
     with pytest.raises(ValidationError, match=r"'m.model'.*the document names.*were replaced"):
         PotentialSpec(**{**document, "artifact": Artifact(b"theirs", "m.model")})
+
+
+def test_saying_that_a_file_is_trusted_makes_no_other_potential_of_it():
+    plain, trusted = (
+        PotentialSpec(backend="mace", name="m.model", kwargs={"head": "a", **more})
+        for more in ({}, {"trust": True})
+    )
+    assert plain.label == trusted.label

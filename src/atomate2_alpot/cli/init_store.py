@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from atomate2_alpot.cli.build import build_stores
-from atomate2_alpot.cli.loading import read_config
+from atomate2_alpot.cli.loading import read_config, readable_secrets
 from atomate2_alpot.cli.show import make_console
 
 MARKS: dict[str, str] = {"made": "[green]made[/]", "there": "there", "failed": "[red]failed[/]"}
@@ -17,6 +17,9 @@ MARKS: dict[str, str] = {"made": "[green]made[/]", "there": "there", "failed": "
 def init_store(config_path: Path, run_dir: Path) -> int:
     """Make what is missing in the store of a config; return 1 if an index could not be made."""
     console = make_console()
+    if readable_secrets(config_path):
+        words = f"warning: {config_path} holds a URI and others can read it: chmod 600"
+        console.print(words, style="yellow", markup=False)
     stores = build_stores(read_config(config_path), run_dir)
     results = stores.connect()
     stores.close()

@@ -14,8 +14,9 @@ from atomate2_alpot.potentials.device import current_dtype, default_dtype
 from atomate2_alpot.potentials.download import impatient_hub
 from atomate2_alpot.potentials.mace import find_model
 from atomate2_alpot.potentials.options import check_options
-from atomate2_alpot.potentials.trust import TRUST, require_trust
+from atomate2_alpot.potentials.trust import require_trust
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
+from atomate2_alpot.schemas.potential import TRUST
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from atomate2_alpot.potentials.coverage import covered, spread
 from atomate2_alpot.potentials.device import default_dtype, torch_device
 from atomate2_alpot.potentials.download import remedy, require_network
 from atomate2_alpot.potentials.options import check_options, positive_integer
-from atomate2_alpot.potentials.trust import TRUST, require_trust
+from atomate2_alpot.potentials.trust import require_trust
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
+from atomate2_alpot.schemas.potential import TRUST
 from atomate2_alpot.settings import SETTINGS
 
 OPTIONS: frozenset[str] = frozenset({"dtype", "batch_atoms", "head", TRUST})

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from atomate2_alpot.potentials.base import PotentialError
 from atomate2_alpot.schemas import PotentialSpec
+from atomate2_alpot.schemas.potential import TRUST
 from atomate2_alpot.settings import SETTINGS
-
-TRUST: str = "trust"
-"""Option of a recipe: who wrote it vouches for the file that it names."""
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -15,6 +15,9 @@ from atomate2_alpot.schemas.blobs import decode_blob, encode_blob
 from atomate2_alpot.schemas.cache import FileCache
 from atomate2_alpot.settings import SETTINGS
 
+TRUST: str = "trust"
+"""Option of a recipe: who wrote it vouches for the file that it names, whatever the backend."""
+
 
 class ArtifactError(RuntimeError):
     """An artifact that would be written outside the cache."""
@@ -141,7 +144,8 @@ class PotentialSpec(Document):
     def label(self) -> str:
         """Short name for tables and messages; differs between potentials that differ."""
         source = self.artifact.sha256[:8] if self.artifact else (self.name or "default")
-        options = ",".join(f"{key}={value}" for key, value in sorted(self.kwargs.items()))
+        telling = sorted((k, v) for k, v in self.kwargs.items() if k != TRUST)
+        options = ",".join(f"{key}={value}" for key, value in telling)
         return f"{self.backend}:{source}" + (f"[{options}]" if options else "")
 
 
