@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from jobflow import Flow, Job
 from jobflow.utils.find import find_key
 from monty.json import MontyDecoder
-from pydash import get
 
 from atomate2_alpot.campaign.documents import BatchDoc, CampaignDoc
 from atomate2_alpot.campaign.policy import CampaignPolicy
@@ -108,7 +109,7 @@ class Context:
         """Raise ``MissingOutputError`` if an output lacks a blob; none is read."""
         wanted = {"uuid": uuid}
         found = self.stores.jobs.query_one(wanted, sort={"index": -1}, load=False) or {}
-        names = [get(found, list(path))["blob_uuid"] for path in find_key(found, "blob_uuid")]
+        names = [reduce(getitem, path, found)["blob_uuid"] for path in find_key(found, "blob_uuid")]
         blobs = self.stores.jobs.additional_stores["data"]  # type: ignore[has-type]
         there = set(blobs.distinct("blob_uuid", {"blob_uuid": {"$in": names}})) if names else set()
         if missing := sorted(set(names) - there):
