@@ -110,10 +110,9 @@ def _change_of_basis(old: MTPData, new: MTPData) -> NDArray[np.float64]:
 
     def values(data: MTPData) -> NDArray[np.float64]:
         lower, upper = float(data.radial_basis.min), float(data.radial_basis.max)
-        return data.scaling * chebyshev.chebvander(
-            (2 * nodes - lower - upper) / (upper - lower), size - 1
-        )
+        x = (2 * nodes - lower - upper) / (upper - lower)
+        return np.asarray(data.scaling * chebyshev.chebvander(x, size - 1), dtype=np.float64)
 
     lower, upper = float(new.radial_basis.min), float(new.radial_basis.max)
     nodes = (lower + upper + (upper - lower) * chebyshev.chebpts1(size)) / 2
-    return np.linalg.solve(values(new), values(old)).T
+    return np.asarray(np.linalg.solve(values(new), values(old)).T, dtype=np.float64)
