@@ -267,13 +267,16 @@ def test_too_few_equations_are_refused_unless_regularised(tmp_path):
     fit(run_of(frames, 1, e0s=E0S), tmp_path)
 
 
-def test_an_element_without_frames_is_named(tmp_path):
+def test_an_element_without_frames_is_named(tmp_path, caplog):
     frames = toy(12)
     only = Frames.concat([frames[s] for s in range(12) if set(frames[s].numbers) == {13}])
     unregularised = settings(solver="ridge", regularisation=(0.0,))
     run = TrainingRun(only, only, unregularised, E0S, seed=0, name="half")
     with pytest.raises(TrainingError, match=r"no frame holds Ni"):
         fit(run, tmp_path)
+    path, _ = fit(TrainingRun(only, only, TINY, E0S, seed=0, name="half"), tmp_path)
+    assert "no frame of its train set holds Ni" in caplog.text
+    np.testing.assert_allclose(loaded(path).model.coefficients[1], 0, atol=1e-12)
 
 
 def test_a_frame_without_energy_is_named(tmp_path):

@@ -105,6 +105,12 @@ def _check_labels(run: TrainingRun[AceSettings]) -> None:
             f"train.settings.forces_weight={run.settings.forces_weight}: no frame of the train set "
             f"of {run.name} has forces; label forces, or set it to 0 to train on energies only"
         )
+    if unseen := sorted(set(run.e0s) - set(run.train.elements)):
+        logger.warning(
+            "training %s: no frame of its train set holds %s; they get their E0s, and no bonds",
+            run.name,
+            ", ".join(unseen),
+        )
 
 
 def _e0s(run: TrainingRun[AceSettings], model: ACEModel) -> Array:

@@ -21,7 +21,7 @@ PRIOR_RANGE: tuple[float, float] = (1e-26, 1e2)
 class Triangle:
     """All that a fit must know of its equations, in (P + 1)² numbers.
 
-    The equations so far are rotated into a triangle [R z] with the same |A θ − y| for every θ
+    The equations so far are rotated into a triangle [R z] with the same ‖A θ − y‖ for every θ
     (Golub and Van Loan, Matrix Computations, § 5.3; by blocks, § 6.5). Unlike with normal
     equations, the condition of A is not squared.
     """
@@ -58,7 +58,7 @@ class Triangle:
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """min |A θ − y|² + λ |θ|² for any λ, by A = U S Vᵀ.
+    """min ‖A θ − y‖² + λ ‖θ‖² for any λ, by A = U S Vᵀ.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class LeastSquares:
     along : array, shape (P,)
         Uᵀ y.
     rest : float
-        |y − U Uᵀ y|².
+        ‖y − U Uᵀ y‖².
     n_rows : int
     """
 
@@ -94,7 +94,7 @@ class LeastSquares:
         return self.vt.T @ (self.singular / (self.singular**2 + strength) * self.along)
 
     def quadratic(self, strength: float) -> float:
-        """Return min |A θ − y|² + λ |θ|²."""
+        """Return min ‖A θ − y‖² + λ ‖θ‖²."""
         return self.rest + float((self.along**2 * strength / (self.singular**2 + strength)).sum())
 
     def most_probable(self) -> float:
