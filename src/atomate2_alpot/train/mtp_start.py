@@ -79,7 +79,7 @@ def _inner(run: TrainingRun[MtpSettings], start: MtpModel | None, nearest: float
 def _pairs_of(run: TrainingRun[MtpSettings], elements: list[str]) -> NDArray[np.bool_]:
     """Tell which elements occur together in training frames; others must not interact at random."""
     counts = run.train.composition(elements) > 0
-    return (counts[:, :, None] & counts[:, None, :]).any(axis=0)
+    return np.asarray((counts[:, :, None] & counts[:, None, :]).any(axis=0))
 
 
 def _take_over(data: MTPData, start: MtpModel, elements: list[str], settings: MtpSettings) -> None:
