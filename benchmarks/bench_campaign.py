@@ -2,7 +2,9 @@
 
 Labels come from a trivial labeller: this script writes what a label workflow would have stored, so
 that only `advance` is timed. The server is SecantusDB, a surrogate for MongoDB that serves tests;
-on MongoDB times are shorter. Ratios between sizes are the point: they must stay near 1.
+on MongoDB times are shorter. Ratios between sizes are the point: they must stay near 1. Times are
+medians over rounds; the number of commands that the server is sent does not depend on who else uses
+the machine.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,10 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "campaign"))
 import numpy as np
 import pytest
 from campaign_parts import at_stage, labelling_loop, many_frames
+from pymongo import monitoring
 
 from atomate2_alpot.campaign.advance import Campaign
 from atomate2_alpot.campaign.collect import Progress, Worker
-from atomate2_alpot.campaign.documents import PLANNED, SUBMITTED
+from atomate2_alpot.campaign.documents import COLLECTED, PLANNED, SUBMITTED
 from atomate2_alpot.campaign.identity import output_uuid
 from atomate2_alpot.campaign.labels import Label, frames_of
 from atomate2_alpot.schemas import BLOBS, CalculationTable, LabelBatchDoc, Labels
@@ -33,6 +37,41 @@ from engine_worlds import WORLDS
 from mongo_server import MongoServer, mongo_server
 
 BATCH, IN_FLIGHT = 10, 50
+
+
+class Counter(monitoring.CommandListener):
+    """Counts what the server is sent."""
+
+    n = 0
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:  # noqa: ARG002
+        self.n += 1
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
+
+
+COUNTER = Counter()
+monitoring.register(COUNTER)
+
+
+class Clock:
+    """Milliseconds and commands per workflow of each round."""
+
+    def __init__(self) -> None:
+        self.ms: list[float] = []
+        self.commands, self.n_workflows = 0, 0
+
+    def time(self, action: Callable[[], object], n_workflows: int) -> None:
+        start, before = time.perf_counter(), COUNTER.n
+        action()
+        self.ms.append(1e3 * (time.perf_counter() - start) / n_workflows)
+        self.commands += COUNTER.n - before
+        self.n_workflows += n_workflows
+
+    def __str__(self) -> str:
+        return f"{np.median(self.ms):10.1f}{self.commands / self.n_workflows:10.1f}"
 
 
 def label_them(campaign: Campaign, rng: np.random.Generator) -> None:
@@ -59,8 +98,9 @@ def label_them(campaign: Campaign, rng: np.random.Generator) -> None:
         campaign.stores.jobs.update(output, key=["uuid", "index"], save={"data": BLOBS})
 
 
-def measure(server: MongoServer, engine: str, n_labels: int) -> dict[str, float]:
-    """Return milliseconds per workflow that is planned, submitted, collected."""
+def measure(server: MongoServer, engine: str, n_labels: int) -> list[Clock]:
+    """Time planning, submission and collection of a label stage."""
+    plan, submit, collect = clocks = [Clock(), Clock(), Clock()]
     maker = labelling_loop()
     rows = dataclasses.replace(maker.labeller, batch_size=BATCH)
     maker = dataclasses.replace(maker, labeller=rows)
@@ -72,22 +112,17 @@ def measure(server: MongoServer, engine: str, n_labels: int) -> dict[str, float]
             world = WORLDS[engine](server, f"b{uuid4().hex[:8]}", Path(folder), patch)
             campaign.engine = world.engine
             setup.campaign.state.campaigns.update_one({}, {"$set": {"engine": engine}})
-        start = time.perf_counter()
-        campaign._plan(campaign._context(campaign.state.load()))
-        spent = {"plan": time.perf_counter() - start, "submit": 0.0, "collect": 0.0}
+        n_workflows = n_labels // BATCH
+        plan.time(lambda: campaign._plan(campaign._context(campaign.state.load())), n_workflows)
         ctx = campaign._context(campaign.state.load())
         while campaign.state.any_in(ctx.doc.stage_id, [PLANNED]):
             worker = Worker(ctx, Label(), campaign.engine, Progress())
-            start = time.perf_counter()
-            worker.submit()
-            spent["submit"] += time.perf_counter() - start
+            n = min(IN_FLIGHT, campaign.state.count(ctx.doc.stage_id, PLANNED))
+            submit.time(worker.submit, n)
             label_them(campaign, rng)
-            start = time.perf_counter()
-            worker.collect()
-            spent["collect"] += time.perf_counter() - start
-    n_workflows = n_labels / BATCH
-    assert setup.campaign.state.counts(ctx.doc.stage_id)["collected"] == n_workflows
-    return {name: 1e3 * seconds / n_workflows for name, seconds in spent.items()}
+            collect.time(worker.collect, n)
+    assert campaign.state.count(ctx.doc.stage_id, COLLECTED) == n_workflows
+    return clocks
 
 
 def main() -> None:
@@ -95,15 +130,15 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["fake", *sorted(WORLDS)])
     parser.add_argument("--labels", nargs="+", type=int, default=[100, 1000, 10_000])
     arguments = parser.parse_args()
-    print(f"workflows of {BATCH} frames, {IN_FLIGHT} in flight; ms per workflow")
-    print(f"{'engine':16}{'labels':>8}{'plan':>10}{'submit':>10}{'collect':>10}")
+    print(f"workflows of {BATCH} frames, {IN_FLIGHT} in flight; ms and commands per workflow")
+    heads = "".join(f"{name:>10}{'commands':>10}" for name in ("plan", "submit", "collect"))
+    print(f"{'engine':16}{'labels':>8}{heads}")
     for engine in arguments.engines:
         with TemporaryDirectory() as folder, mongo_server(Path(folder), durable=False) as server:
             measure(server, engine, 50)  # imports, connections
             for n in arguments.labels:
-                ms = measure(server, engine, n)
-                values = "".join(f"{ms[k]:10.1f}" for k in ("plan", "submit", "collect"))
-                print(f"{engine:16}{n:8}{values}", flush=True)
+                clocks = measure(server, engine, n)
+                print(f"{engine:16}{n:8}{''.join(map(str, clocks))}", flush=True)
 
 
 if __name__ == "__main__":
