@@ -134,8 +134,8 @@ def _for_atom(maker: Maker, symbol: str) -> Maker:
     if any(type(made).__module__.startswith("atomate2.cp2k") for made in makers_within(maker)):
         from atomate2.cp2k import powerups as cp2k
 
-        maker = cp2k.update_user_input_settings(maker, {"multiplicity": unpaired + 1})
-        return cp2k.update_user_kpoints_settings(maker, Kpoints())
+        told: Any = cp2k.update_user_input_settings(maker, {"multiplicity": unpaired + 1})
+        return cast("Maker", cp2k.update_user_kpoints_settings(told, Kpoints()))
     from atomate2.vasp.powerups import update_user_incar_settings, update_user_kpoints_settings
 
     incar = {**ATOM_INCAR, "NUPDOWN": unpaired, "MAGMOM": {symbol: unpaired}}
