@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -92,8 +93,7 @@ def test_results_are_queried_with_pymongo_and_blobs_are_in_gridfs(world, databas
     gathers = {g["uuid"] for g in database.outputs.find({"name": "gather labels"})}
     assert gathers
     assert gathers <= blobs
-    frames = LabelStore(stores.labels).query({"iteration": 2}, "test-campaign")
-    assert len(frames) == 2
+    assert LabelStore(stores.labels).count({"iteration": 2, "state": "successful"}) == 2
 
 
 def test_jobs_of_all_iterations_and_stages_carry_metadata_and_tags(database):
@@ -110,7 +110,11 @@ def test_jobs_of_all_iterations_and_stages_carry_metadata_and_tags(database):
 def command(*arguments: str) -> str:
     program = Path(sys.executable).parent / arguments[0]
     done = subprocess.run(
-        [program, *arguments[1:]], capture_output=True, text=True, check=True, env=None
+        [program, *arguments[1:]],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "400"},  # tables do not break words then
     )
     return done.stdout
 
