@@ -8,11 +8,11 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from ase.geometry import complete_cell
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from atomate2_alpot.potentials.ace_bonds import RadialTable, solid_harmonics
+from atomate2_alpot.potentials.neighbours import neighbour_pairs
 from atomate2_alpot.schemas import Frames
 
 Array = NDArray[np.float64]
@@ -72,9 +72,10 @@ def find_bonds(frames: Frames, elements: list[int], cutoff: float, most: int) ->
     group = (frames.offsets[1:] - 1) // most
     starts = [*np.flatnonzero(np.diff(group, prepend=-1)), len(frames)]
     for start, stop in pairwise(starts):
-        i, j, vectors = _pairs(frames, range(int(start), int(stop)), cutoff)
-        end = int(frames.offsets[stop])
-        for first in range(int(frames.offsets[start]), end, most):
+        begin, end = int(frames.offsets[start]), int(frames.offsets[stop])
+        i, j, _, vectors = neighbour_pairs(frames[int(start) : int(stop)], cutoff)
+        i, j = i + begin, j + begin
+        for first in range(begin, end, most):
             last = min(first + most, end)
             own = slice(*np.searchsorted(i, [first, last]))
             yield Bonds(
@@ -85,24 +86,6 @@ def find_bonds(frames: Frames, elements: list[int], cutoff: float, most: int) ->
                 species=species[first:last],
                 pairs=(species[i[own]], species[j[own]]),
             )
-
-
-def _pairs(frames: Frames, which: range, cutoff: float) -> tuple[Indices, Indices, Array]:
-    from matscipy.neighbours import neighbour_list
-
-    parts = []
-    for s in which:
-        first, last = int(frames.offsets[s]), int(frames.offsets[s + 1])
-        i, j, vectors = neighbour_list(
-            "ijD",
-            positions=frames.positions[first:last],
-            cell=complete_cell(frames.cell[s]),  # molecules may have none
-            pbc=frames.pbc[s],
-            cutoff=cutoff,
-        )
-        parts.append((i.astype(np.int64) + first, j.astype(np.int64) + first, vectors))
-    i, j, vectors = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return i, j, vectors
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from motep.potentials.mtp.cext.engine import CExtMTPEngine
 from motep.potentials.mtp.data import MTPData
 from numpy.typing import NDArray
 
+from atomate2_alpot.potentials.neighbours import neighbour_pairs
 from atomate2_alpot.schemas import Frames
 
 
@@ -46,22 +46,14 @@ def surroundings(frames: Frames, cutoff: float) -> Iterator[Surroundings]:
     0.6 Å too far, and leaves places without a neighbour at −1, which the compiled training
     function reads and writes as an index.
     """
-    for atoms in frames.iter_ase():
-        n = len(atoms)
-        i, j, vectors = neighbour_list(
-            "ijD",
-            positions=atoms.positions,
-            cell=atoms.cell.complete().array,  # a direction that is not periodic may have none
-            pbc=atoms.pbc,
-            cutoff=cutoff,
-        )
+    for s, atoms in enumerate(frames.iter_ase()):
+        n, (i, j, _, vectors) = len(atoms), neighbour_pairs(frames[s], cutoff)
         counts = np.bincount(i, minlength=n)
         place = np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)
         most = max(1, int(counts.max()))
         js = np.repeat(np.arange(n, dtype=np.int32)[:, None], most, axis=1)
         rs = np.full((n, most, 3), cutoff)
-        order = np.argsort(i, kind="stable")
-        js[i[order], place], rs[i[order], place] = j[order], vectors[order]
+        js[i, place], rs[i, place] = j, vectors
         yield Surroundings(atoms, js, rs)
 
 

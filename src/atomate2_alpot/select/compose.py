@@ -21,14 +21,10 @@ from atomate2_alpot.select.samplers import (
 from atomate2_alpot.select.sequential import SequentialSampler
 
 
-class ChainSampler(Settings):
-    """Each sampler narrows what the one before it chose; the last one meets the budget."""
+class _Composed(Settings):
+    """What samplers made of samplers share."""
 
-    kind: Literal["chain"] = "chain"
-    samplers: list[AnySampler] = Field(min_length=2, description="In the order they are applied.")
-    oversample: float = Field(
-        5.0, gt=1, description="A sampler chooses so many times what the next one is asked for."
-    )
+    samplers: list[AnySampler] = Field(min_length=2)
 
     @property
     def needs_training(self) -> bool:
@@ -39,6 +35,16 @@ class ChainSampler(Settings):
     def needs_scores(self) -> bool:
         """Whether one of them ranks by what the criterion found."""
         return any(s.needs_scores for s in self.samplers)
+
+
+class ChainSampler(_Composed):
+    """Each sampler narrows what the one before it chose; the last one meets the budget."""
+
+    kind: Literal["chain"] = "chain"
+    samplers: list[AnySampler] = Field(min_length=2, description="In the order they are applied.")
+    oversample: float = Field(
+        5.0, gt=1, description="A sampler chooses so many times what the next one is asked for."
+    )
 
     def sample(
         self, frames: Frames, budget: int, seed: int, known: Known = NOTHING_KNOWN
@@ -56,7 +62,7 @@ class ChainSampler(Settings):
         return _joined(self, first, kept, infos)
 
 
-class SplitSampler(Settings):
+class SplitSampler(_Composed):
     """Each sampler takes its share of the budget from what the ones before it left.
 
     What one does not use of its share is added to the next one's.
@@ -73,16 +79,6 @@ class SplitSampler(Settings):
         if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-9:
             raise ValueError(f"shares {self.shares}: give positive numbers that sum to 1")
         return self
-
-    @property
-    def needs_training(self) -> bool:
-        """Whether one of them measures from labelled frames."""
-        return any(s.needs_training for s in self.samplers)
-
-    @property
-    def needs_scores(self) -> bool:
-        """Whether one of them ranks by what the criterion found."""
-        return any(s.needs_scores for s in self.samplers)
 
     def sample(
         self, frames: Frames, budget: int, seed: int, known: Known = NOTHING_KNOWN

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from atomate2_alpot.potentials import AtomFeaturePredictor, FeaturePredictor, load_predictor
+from atomate2_alpot.potentials.neighbours import neighbour_pairs
 from atomate2_alpot.schemas import Frames, PotentialSpec, Settings
 from atomate2_alpot.select.known import Known
 from atomate2_alpot.select.moments import local_moments
@@ -43,20 +44,12 @@ def composition_rdf(frames: Frames) -> NDArray[np.float64]:
         over the atoms' covalent volume; the pair distribution, in Gaussians over
         r / (r_i + r_j), plain and weighted by the difference in electronegativity.
     """
-    from matscipy.neighbours import neighbour_list
-
     properties = element_properties()
     rows = []
     for s in range(len(frames)):
         own = slice(frames.offsets[s], frames.offsets[s + 1])
         z = frames.numbers[own]
-        i, j, r = neighbour_list(
-            "ijd",
-            positions=frames.positions[own],
-            cell=frames.cell[s],
-            pbc=frames.pbc[s],
-            cutoff=CUTOFF,
-        )
+        i, j, r, _ = neighbour_pairs(frames[s], CUTOFF)
         scaled = r / (covalent_radii[z[i]] + covalent_radii[z[j]])
         gauss = np.exp(-0.5 * ((scaled[:, None] - RADIAL_CENTRES) / RADIAL_WIDTH) ** 2)
         polar = np.abs(properties[z[i], 3] - properties[z[j], 3])

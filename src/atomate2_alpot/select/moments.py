@@ -8,6 +8,7 @@ import numpy as np
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
+from atomate2_alpot.potentials.neighbours import neighbour_pairs
 from atomate2_alpot.schemas import Frames
 from atomate2_alpot.select.blocks import blocks
 from atomate2_alpot.select.properties import element_properties
@@ -54,7 +55,7 @@ def local_moments(frames: Frames) -> Array:
 def _describe(frames: Frames) -> Array:
     from scipy.sparse import csr_matrix
 
-    i, j, r, vectors = _pairs(frames)
+    i, j, r, vectors = neighbour_pairs(frames, CUTOFF)
     n, z = len(frames.numbers), frames.numbers
     first = np.concatenate([[0], np.cumsum(np.bincount(i, minlength=n))])
     add = csr_matrix((np.ones(len(i)), np.arange(len(i)), first), shape=(n, len(i)))
@@ -84,21 +85,3 @@ def _weights(z: NDArray, i: NDArray, j: NDArray) -> Iterator[Array]:
     yield np.ones(len(i))
     yield electronegativity[z[j]] - electronegativity[z[i]]
     yield covalent_radii[z[j]] - covalent_radii[z[i]]
-
-
-def _pairs(frames: Frames) -> tuple[NDArray, NDArray, Array, Array]:
-    """Return atoms i (ascending), j over all frames, distances and vectors i -> j."""
-    from matscipy.neighbours import neighbour_list
-
-    parts = []
-    for s, start in enumerate(frames.offsets[:-1]):
-        i, j, r, vectors = neighbour_list(
-            "ijdD",
-            positions=frames.positions[start : frames.offsets[s + 1]],
-            cell=frames.cell[s],
-            pbc=frames.pbc[s],
-            cutoff=CUTOFF,
-        )
-        parts.append((i + start, j + start, r, vectors))
-    i, j, r, vectors = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return i, j, r, vectors

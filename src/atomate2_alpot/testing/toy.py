@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from atomate2_alpot.potentials.base import PotentialError
+from atomate2_alpot.potentials.neighbours import neighbour_pairs
 from atomate2_alpot.potentials.options import check_options
 from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 
@@ -48,7 +49,7 @@ class ToyPotential:
 
     def predict(self, frames: Frames) -> Prediction:
         """Evaluate frames; see :class:`atomate2_alpot.potentials.Predictor`."""
-        i, j, r, vectors = _pairs(frames)
+        i, j, r, vectors = neighbour_pairs(frames, CUTOFF)
         z, (depth, distance) = frames.numbers, self.parameters()
         pair, slope = self._morse(r, depth[z[i], z[j]], distance[z[i], z[j]])
         pull = (slope / np.maximum(r, 1e-12))[:, None] * vectors  # dE/dr along i -> j
@@ -76,7 +77,7 @@ class ToyPotential:
         One, and the sums over neighbours of e^{−2ax} f_c and e^{−ax} f_c, x = r − r0: with one
         depth D the energy is ½ D times the difference of one and two times the other.
         """
-        i, j, r, _ = _pairs(frames)
+        i, j, r, _ = neighbour_pairs(frames, CUTOFF)
         z, distance = frames.numbers, self.parameters()[1]
         decay = np.exp(-self.steepness * (r - distance[z[i], z[j]]))
         cut = 0.5 * (1 + np.cos(np.pi * r / CUTOFF))
@@ -105,27 +106,6 @@ class ToyPotential:
         energy[broken], stress[broken] = np.nan, np.nan
         forces[broken[frames.frame_index]] = np.nan
         return Prediction(energy, forces, stress)
-
-
-def _pairs(frames: Frames) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return atoms i, j over all frames, distances and vectors i -> j of pairs within CUTOFF."""
-    from matscipy.neighbours import neighbour_list
-
-    parts = []
-    for s, start in enumerate(frames.offsets[:-1]):
-        i, j, r, vectors = neighbour_list(
-            "ijdD",
-            positions=frames.positions[start : frames.offsets[s + 1]],
-            cell=frames.cell[s],
-            pbc=frames.pbc[s],
-            cutoff=CUTOFF,
-        )
-        parts.append((i + start, j + start, r, vectors))
-    if not parts:
-        empty = np.zeros(0, dtype=np.int64)
-        return empty, empty, np.zeros(0), np.zeros((0, 3))
-    i, j, r, vectors = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return i, j, r, vectors
 
 
 def load(spec: PotentialSpec) -> ToyPotential:
