@@ -28,6 +28,8 @@ from atomate2_alpot.campaign.identity import output_uuid
 from atomate2_alpot.campaign.state import CampaignError
 from mongo_server import mongo_server
 
+pytestmark = pytest.mark.slow
+
 LABEL = stage_id("test-campaign", 1, "label")
 N_BATCHES = N_LABELS // 3
 MOMENT = 1e-9
@@ -94,7 +96,7 @@ def test_killed_again_and_again_at_another_write(setup, undisturbed):
     assert len(label_keys(setup)) == N_BATCHES
 
 
-@pytest.mark.parametrize("write", range(1, 26, 4))
+@pytest.mark.parametrize("write", range(1, 26, 6))
 def test_killed_at_one_write_of_planning_and_submission(setup, undisturbed, write):
     KILLER.left = write
     try:
@@ -124,7 +126,6 @@ def test_two_at_once_submit_nothing_twice_and_lose_nothing(prepared, shared_mong
     assert twice == []
 
 
-@pytest.mark.slow
 def test_two_processes_at_once_submit_nothing_twice(prepared, shared_mongo, undisturbed):
     setup = clone(prepared, shared_mongo.uri, grace=60.0)
     spawn = multiprocessing.get_context("spawn")
@@ -141,7 +142,6 @@ def test_two_processes_at_once_submit_nothing_twice(prepared, shared_mongo, undi
     assert [k for k, n in Counter(d["key"] for d in submissions).items() if n > 1] == []
 
 
-@pytest.mark.slow
 def test_the_server_is_killed_and_restarted_during_advance(prepared, undisturbed, tmp_path):
     with mongo_server(tmp_path) as server:
         setup = clone(prepared, server.uri)
