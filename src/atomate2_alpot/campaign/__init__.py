@@ -1,4 +1,4 @@
-"""Running flows: the embedded, resumable runner of `alpot run`."""
+"""Running flows: embedded and resumable (`alpot run`), or on engines (`engines`, `advance`)."""
 
 from __future__ import annotations
 
