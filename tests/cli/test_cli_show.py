@@ -141,7 +141,7 @@ def test_report_makes_its_folder_and_gets_the_config(run_dir, tmp_path, monkeypa
 
 def test_debug_works_behind_any_command(tmp_path):
     done = alpot("status", "--run-dir", tmp_path, "--debug")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "holds no run" in done.stderr
     assert "Traceback" not in alpot("status", "--run-dir", tmp_path).stderr
