@@ -8,7 +8,13 @@ import pytest
 from atomate2_alpot.potentials import Committee
 from atomate2_alpot.schemas import Frames, Labels, PotentialSpec
 from atomate2_alpot.train.calibrate import CalibrationSettings, calibrate
-from atomate2_alpot.uncertainty import calibration_from_dict, component_points, z_statistics
+from atomate2_alpot.uncertainty import (
+    calibration_from_dict,
+    component_points,
+    component_spread,
+    member_errors,
+    z_statistics,
+)
 
 COMMITTEE = Committee([PotentialSpec(backend="toy", kwargs={"seed": s}) for s in range(4)])
 
@@ -51,13 +57,35 @@ def test_the_factor_between_spread_and_error_is_found(frames):
 
 def test_a_property_without_enough_points_is_left_out_and_named(frames, caplog):
     few = frames[:9]  # nine energies, 108 force components
-    fitted = calibrate(COMMITTEE, few, CalibrationSettings(kind="linear"))
+    fitted = calibrate(COMMITTEE, few, CalibrationSettings())
     assert set(fitted) == {"forces", "stress"}
-    assert {d["kind"] for d in fitted.values()} == {"linear"}
     assert (
         "energy of the committee is not calibrated: 9 points with a spread above rounding"
         in caplog.text
     )
+
+
+def test_a_line_is_fitted_to_frames(frames):
+    """One component is no measure of an error: |error| scatters around σ by as much."""
+    fitted = calibrate(COMMITTEE, frames, CalibrationSettings(kind="linear"))
+    assert {d["kind"] for d in fitted.values()} == {"linear"}
+    assert {d["n_points"] + d["n_left_out"] for d in fitted.values()} == {len(frames)}
+    prediction = COMMITTEE.predict(frames)
+    spread = [np.mean(s**2) for s in frames.split_atoms(component_spread(prediction).forces)]
+    error = member_errors(frames, prediction).forces
+    slope = np.sqrt(spread) @ error / (error @ error)
+    assert fitted["forces"]["a"] == pytest.approx(slope)
+
+
+def test_a_law_by_which_errors_fall_with_the_spread_is_left_out_and_named(frames, caplog):
+    """Else a calibrated criterion would stop the loop, and a calculator give nonsense."""
+    seen = COMMITTEE.predict(frames)
+    spread = seen.formation_energies.std(axis=0, ddof=1)
+    energy = seen.energies.mean(axis=0) + frames.n_atoms * 1e-6 / spread
+    labels = Labels(energy, frames.forces, frames.stress)
+    fitted = calibrate(COMMITTEE, frames.with_labels(labels), CalibrationSettings())
+    assert set(fitted) == {"forces", "stress"}
+    assert "energy of the committee is not calibrated: b = -" in caplog.text
 
 
 def test_labels_without_stress_calibrate_the_rest(frames):

@@ -17,6 +17,7 @@ from atomate2_alpot.uncertainty import (
     atom_disagreement,
     component_points,
     component_spread,
+    frame_points,
     mean_errors,
     member_errors,
 )
@@ -277,6 +278,21 @@ def test_error_squared_is_spread_squared_plus_bias_squared(rng):
         np.testing.assert_allclose(getattr(total, name) ** 2, parts)
 
 
+def test_points_of_frames_are_spread_and_error_of_a_member(rng):
+    frames, p = make_frames(rng), make_prediction(rng, 3)
+    bare = frames.with_labels(Labels(frames.energy, frames.forces))
+    points, errors, spread = frame_points(bare, p), member_errors(bare, p), component_spread(p)
+    assert len(points["stress"].error) == 0
+    np.testing.assert_array_equal(points["forces"].frame, np.arange(4))
+    np.testing.assert_allclose(points["energy"].spread, spread.energy)
+    np.testing.assert_allclose(points["energy"].error, errors.energy)
+    for s in range(4):
+        atoms = range(p.offsets[s], p.offsets[s + 1])
+        squares = [variance(p.forces[:, i, c], 1) for i in atoms for c in range(3)]
+        expected = np.sqrt(sum(squares) / len(squares))
+        assert points["forces"].spread[s] == pytest.approx(expected)
+
+
 def test_points_leave_out_what_has_no_label(rng):
     frames, p = make_frames(rng), make_prediction(rng, 3)
     assert len(component_points(frames, p)["stress"].error) == 24
@@ -293,7 +309,7 @@ def test_points_leave_out_what_has_no_label(rng):
     assert forces.spread[3 * i + c] == pytest.approx(np.sqrt(variance(p.forces[:, i, c], 1)))
 
 
-@pytest.mark.parametrize("function", [mean_errors, member_errors, component_points])
+@pytest.mark.parametrize("function", [mean_errors, member_errors, component_points, frame_points])
 def test_other_frames_are_refused(rng, function):
     with pytest.raises(ValueError, match="predict these frames"):
         function(make_frames(rng, (2, 5)), make_prediction(rng))

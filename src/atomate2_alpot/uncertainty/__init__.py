@@ -14,6 +14,7 @@ from atomate2_alpot.uncertainty.committee_errors import (
     MeanErrors,
     Points,
     component_points,
+    frame_points,
     mean_errors,
     member_errors,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "component_points",
     "component_spread",
     "element_factors",
+    "frame_points",
     "iqr_threshold",
     "keep_ordinary_forces",
     "max_disagreement",

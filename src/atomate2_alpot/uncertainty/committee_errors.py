@@ -12,6 +12,7 @@ from atomate2_alpot.uncertainty.disagreement import (
     VOIGT,
     Disagreement,
     check_prediction,
+    component_disagreement,
     component_spread,
     frame_max,
     frame_mean,
@@ -122,6 +123,31 @@ def component_points(frames: Frames, prediction: CommitteePrediction) -> dict[st
         "stress": (spread.stress, stress, np.repeat(index, 6)),
     }
     return {name: labelled_points(s, e, frame) for name, (s, e, frame) in pairs.items()}
+
+
+def frame_points(frames: Frames, prediction: CommitteePrediction) -> dict[str, Points]:
+    """Return D and ε of every labelled frame: what TrainsPot fits a line to, eqs. (1)-(2).
+
+    As :func:`~.disagreement.component_disagreement` and :func:`member_errors`, but D with the
+    unbiased variance, so that the slope also holds for :func:`~.disagreement.component_spread`.
+
+    Returns
+    -------
+    dict of str to Points
+        ``energy`` (eV/atom), ``forces`` (eV/Å), ``stress`` (eV/Å³): one point a frame each.
+
+    Raises
+    ------
+    ValueError
+        If frames and prediction do not match, or the prediction is not finite.
+    """
+    error, spread = member_errors(frames, prediction), component_disagreement(prediction)
+    unbiased = np.sqrt(prediction.n_members / (prediction.n_members - 1))
+    index = np.arange(len(frames))
+    return {
+        name: labelled_points(unbiased * getattr(spread, name), getattr(error, name), index)
+        for name in ("energy", "forces", "stress")
+    }
 
 
 def labelled_points(spread: Array, error: Array, frame: NDArray[np.int64]) -> Points:
