@@ -45,6 +45,7 @@ def serve(port_file: Path) -> None:
     here = Path(__file__).parent
     sys.path[:0] = [str(here), str(here / "flows"), str(here / "campaign")]
     import engine_jobs  # noqa: F401
+    from dying import mortal
     from jobflow_remote.jobs.run import run_remote_job
 
     import atomate2_alpot.label.jobs
@@ -52,6 +53,7 @@ def serve(port_file: Path) -> None:
     import atomate2_alpot.select.jobs
     import atomate2_alpot.validate.jobs  # noqa: F401
 
+    mortal(port_file.parent)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     server = socket.create_server((LOCALHOST, 0))
     written = port_file.with_suffix(".part")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import multiprocessing
 import threading
 import time
@@ -361,3 +362,41 @@ def test_failed_labels_are_computed_again_on_request(prepared, shared_mongo, und
 
 def clone_with(setup, maker):
     return open_campaign(setup.uri, setup.database, maker)
+
+
+class FullDisk:
+    """Lets label jobs of iteration 1 end without an output, as a full disk does, some times."""
+
+    def __init__(self, monkeypatch, times: int) -> None:
+        from atomate2_alpot.label import jobs
+
+        self.left, self.label_row = times, jobs.label_row
+        monkeypatch.setattr(jobs, "label_row", self)
+
+    def __call__(self, *arguments):
+        if self.left:
+            self.left -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.label_row(*arguments)
+
+
+def test_label_jobs_that_die_run_again(setup, undisturbed, monkeypatch):
+    setup.campaign.advance()
+    FullDisk(monkeypatch, times=4)
+    setup.engine.work()
+    progress = setup.campaign.advance()
+    assert len(progress.resubmitted) == 2  # batches of three frames, a job each
+    assert len(progress.collected) == N_BATCHES - 2
+    assert setup.campaign.advance().resubmitted == []  # it is waiting to run
+    finish(setup, undisturbed)
+    assert len(label_keys(setup)) == N_BATCHES
+
+
+def test_label_jobs_that_always_die_cost_their_frames(prepared, shared_mongo, monkeypatch):
+    setup = clone(prepared, shared_mongo.uri, max_attempts=2, max_in_flight=1)
+    setup.campaign.advance()
+    FullDisk(monkeypatch, times=2 * 3)
+    setup.run()
+    assert setup.campaign.state.load().status == FINISHED
+    failed = [d for d in setup.labels("reason") if d[2] == "failed"]
+    assert [d[-1] for d in failed] == ["no task document"] * 3

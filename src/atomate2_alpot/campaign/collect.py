@@ -11,7 +11,7 @@ from atomate2_alpot.campaign.context import Context, MissingOutputError
 from atomate2_alpot.campaign.documents import BROKEN, COLLECTED, LOST, PLANNED, SUBMITTED, BatchDoc
 from atomate2_alpot.campaign.engines import Engine, WorkflowState
 from atomate2_alpot.campaign.identity import identified, output_uuid, workflow_key
-from atomate2_alpot.campaign.stages import Stage
+from atomate2_alpot.campaign.stages import UNREPORTED, Stage
 from atomate2_alpot.flows.routing import apply_routing
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ class Worker:
         Written to.
     lacking : dict
         Key of a batch -> what is missing of its output.
+    died : set of str
+        Keys of batches some of whose jobs ended without an output, and are to run again.
     """
 
     ctx: Context
@@ -72,6 +74,7 @@ class Worker:
     engine: Engine
     progress: Progress
     lacking: dict[str, str] = field(default_factory=dict)
+    died: set[str] = field(default_factory=set)
 
     # --- what came back -----------------------------------------------------------------------
 
@@ -91,7 +94,10 @@ class Worker:
         for key, batch in keys.items():
             state = states.get(key)
             if state in ended and batch.key in still:
-                self._fail(batch, state)
+                if batch.key in self.died:
+                    self._run_again(batch, now)
+                else:
+                    self._fail(batch, state)
             elif state is None:
                 self._hand_over_again(batch, now)
             elif state not in ended and batch.deadline is not None and batch.deadline < now:
@@ -120,6 +126,9 @@ class Worker:
         except MissingOutputError as error:
             self.lacking[batch.key] = str(error)
             return False
+        if counts.get(UNREPORTED) and batch.reruns < self.ctx.policy.max_attempts - 1:
+            self.died.add(batch.key)
+            return False
         changes = {"state": COLLECTED, "output": output, "counts": counts, "message": ""}
         if self.ctx.state.change(batch, changes):
             self.progress.add("collected", batch.key)
@@ -139,6 +148,14 @@ class Worker:
             )
         if self.ctx.state.change(batch, {"state": BROKEN, "message": what}):
             self.progress.add("failed", batch.key)
+
+    def _run_again(self, batch: BatchDoc, now: datetime) -> None:
+        """Let jobs that ended without an output run again; what others computed stays."""
+        key, lease = workflow_key(batch), timedelta(hours=self.ctx.policy.lease)
+        changes = {"reruns": batch.reruns + 1, "submitted_at": now, "deadline": now + lease}
+        if self.ctx.state.change(batch, changes):
+            self.engine.rerun(key)
+            self.progress.add("resubmitted", batch.key)
 
     def _hand_over_again(self, batch: BatchDoc, now: datetime) -> None:
         """Submit a workflow that the engine does not know: whoever was to submit it died."""

@@ -69,6 +69,7 @@ class BatchDoc(Document):
     state: str = PLANNED
     attempt: int = Field(1, description="The attempt that runs, or the one that was collected.")
     first_attempt: int = Field(1, description="The first whose output would be collected.")
+    reruns: int = Field(0, description="Times that jobs of this attempt which died ran again.")
     payload: dict[str, Any] = Field(description="What it is about; small, never structures.")
     counts: dict[str, Any] = Field(default_factory=dict, description="What came of it.")
     submitted_at: datetime | None = None

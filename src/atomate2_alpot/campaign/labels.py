@@ -13,7 +13,13 @@ from atomate2_alpot.campaign.documents import BatchDoc
 from atomate2_alpot.campaign.identity import part_uuid, workflow_key
 from atomate2_alpot.campaign.jobs import join_batches
 from atomate2_alpot.campaign.join import failed_batch
-from atomate2_alpot.campaign.stages import SELECTED, Payload, outputs_of, pointers_to
+from atomate2_alpot.campaign.stages import (
+    SELECTED,
+    UNREPORTED,
+    Payload,
+    outputs_of,
+    pointers_to,
+)
 from atomate2_alpot.dataset.labels import GATHER, label_documents, write_labels
 from atomate2_alpot.flows.jobs import TEST_SET, begin_loop, check_first_labels
 from atomate2_alpot.flows.loop import ATOMS, CRYSTALS, KNOWN_ATOMS
@@ -236,7 +242,10 @@ def _limits(ctx: Context, name: str) -> LabelLimits:
 
 
 def _counts(found: LabelBatchDoc) -> dict[str, Any]:
+    known = set(map(str, found.calculations.column("frame_id")))
     return {
+        # no label failed: the job that was to compute it left nothing
+        UNREPORTED: sum(f.frame_id not in known for f in found.failures),
         "n_requested": found.n_requested,
         "n_labelled": found.n_labelled,
         "reasons": found.failure_counts,

@@ -20,6 +20,9 @@ from atomate2_alpot.flows.stopping import RUNNING
 SELECTED = "selected"
 """Name of the set of frames that an iteration labels."""
 
+UNREPORTED = "n_unreported"
+"""Count of frames whose label job ended without an output: it was killed, or its disk was full."""
+
 END = "end"
 """Stage of a campaign that has ended."""
 

@@ -226,7 +226,8 @@ class CampaignState:
 
     def change(self, batch: BatchDoc, changes: Mapping[str, Any]) -> bool:
         """Change a batch unless somebody else did; tell whether it was."""
-        criteria = {"_id": batch.key, "state": batch.state, "attempt": batch.attempt}
+        held = {name: getattr(batch, name) for name in ("state", "attempt", "reruns")}
+        criteria = {"_id": batch.key, **held}
         return self.batches.update_one(criteria, {"$set": dict(changes)}).modified_count == 1
 
     def again(self, batch: BatchDoc, message: str, afresh: bool = False) -> bool:
@@ -234,6 +235,7 @@ class CampaignState:
         changes = {
             "state": PLANNED,
             "attempt": batch.attempt + 1,
+            "reruns": 0,
             "first_attempt": batch.attempt + 1 if afresh else batch.first_attempt,
             "output": None,
             "deadline": None,

@@ -142,7 +142,10 @@ class JobflowRemoteEngine:
         flow = FlowDoc.model_validate(self._required(key))
         for job in list(self._jobs(key, BROKEN)):
             after = [uuid for uuid, _ in flow.descendants(job["uuid"])]
-            newer = {"uuid": {"$in": after}, "created_on": {"$gt": job["updated_on"]}}
+            # made by a runner, by whose clock the failure was noted too; not by who submitted
+            grown = [{f"job.metadata.{KEY}": {"$exists": False}}, {"index": {"$gt": 1}}]
+            since = {"created_on": {"$gt": job["updated_on"]}}
+            newer = {"uuid": {"$in": after}, **since, "$or": grown}
             if self._queue.jobs.find_one(newer, ["_id"]) is not None:
                 continue
             try:
