@@ -208,7 +208,7 @@ def test_status_query_and_report_work_on_what_an_engine_ran(world, capsys):
     show_status(run_dir)
     assert "max iterations" in capsys.readouterr().out
     report = write_report(run_dir, None)
-    assert "SURROGATE" in report.read_text()
+    assert "Surrogate labels." in report.read_text()
     config = read_config(run_dir / "config.yaml")
     stores = build_stores(config, run_dir)
     stores.connect()
