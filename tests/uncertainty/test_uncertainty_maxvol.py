@@ -229,6 +229,19 @@ def test_updates_without_a_fresh_inverse_stay_close_too(rng, monkeypatch):
     assert error < 1e-8
 
 
+def test_rows_in_directions_that_were_hardly_spanned_leave_an_inverse(rng):
+    """As strained bulk, then defects: the rank-one formula alone loses as many digits."""
+    m, mixed = 30, rng.normal(size=(30, 30))
+    sizes = np.where(np.arange(m) < 10, 1.0, 1e-9)
+    active = ActiveSet.fit(rng.normal(size=(100, m)) * sizes @ mixed, complete=1e-6)
+    for _ in range(5):
+        frame = rng.normal(size=(40, m)) * np.geomspace(1, 1e-3, m) @ mixed
+        assert active.add(frame) > 0
+        assert active.grade(frame).max() < 1 + 1e-6
+        fresh = np.linalg.inv(active.rows)
+        np.testing.assert_allclose(active.inverse, fresh, atol=1e-8 * np.abs(fresh).max())
+
+
 def test_adding_a_frame_multiplies_the_volume_by_its_grade(rng):
     active = ActiveSet.fit(rng.normal(size=(50, 6)))
     row, before = 3 * rng.normal(size=(1, 6)), active.log_volume

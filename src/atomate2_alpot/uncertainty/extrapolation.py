@@ -20,6 +20,11 @@ MIN_REFRESH: int = 50
 cost of an update stays of order m²."""
 
 
+MOST_CHANGE: float = 1e4
+"""A⁻¹ is also computed anew when a row of larger |c_j| comes in: the part of A⁻¹ that it takes away
+is so many times what stays, and the rank-one formula would lose as many digits."""
+
+
 class ActiveSet:
     """The m rows of largest volume among n, and grades γ with respect to them.
 
@@ -168,23 +173,25 @@ class ActiveSet:
             i, j = divmod(int(np.abs(coefficients).argmax()), self.n_features)
             if abs(coefficients[i, j]) <= 1 + tolerance:
                 break
-            coefficients = self._replace(j, values[i], coefficients, i)
+            coefficients = self._replace(j, values, coefficients, i)
             self.indices[j] = self._n_rows + i
             n_swaps += 1
         self._n_rows += len(values)
         return n_swaps
 
-    def _replace(self, j: int, row: Array, coefficients: Array, i: int) -> Array:
-        """Put a row in place of member j; return the coefficients b A⁻¹ of the others after it."""
+    def _replace(self, j: int, values: Array, coefficients: Array, i: int) -> Array:
+        """Put row i in place of member j; return the coefficients b A⁻¹ of all rows after it."""
+        pivot = coefficients[i, j]
+        self._active[j] = values[i]
+        self._n_updates += 1
+        due = self._n_updates % max(self.n_features, MIN_REFRESH) == 0
+        if due or abs(pivot) > MOST_CHANGE:
+            self._inverse = np.linalg.inv(self._active)
+            return values @ self._inverse
         change = coefficients[i].copy()
         change[j] -= 1
-        change /= coefficients[i, j]
-        self._active[j] = row
-        self._n_updates += 1
-        if self._n_updates % max(self.n_features, MIN_REFRESH) == 0:
-            self._inverse = np.linalg.inv(self._active)
-        else:
-            self._inverse -= np.multiply.outer(self._inverse[:, j], change)
+        change /= pivot
+        self._inverse -= np.multiply.outer(self._inverse[:, j], change)
         return coefficients - np.multiply.outer(coefficients[:, j], change)
 
 
