@@ -190,6 +190,8 @@ def shortened(value: Any, depth: int = 0) -> Any:
 
 def type_name(kind: Any) -> str:
     """Return the name of a type as a reader of the store sees it."""
+    if hasattr(kind, "__metadata__"):  # Annotated: validators are no part of what is stored
+        return type_name(kind.__origin__)
     parts = [type_name(p) for p in get_args(kind) if p is not type(None)]
     origin = getattr(kind, "__origin__", None)
     if origin in (list, dict):
