@@ -313,6 +313,17 @@ def test_missing_directions_can_be_completed(rng):
     np.testing.assert_allclose(active.grade(probes), expected, rtol=1e-6)
 
 
+def test_what_rounding_spans_is_completed_too(rng):
+    """As functions that symmetry ties to each other, in bulk crystals: γ stays below 1/complete."""
+    features = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 7))
+    noisy = features + 1e-8 * rng.normal(size=features.shape)
+    assert (ActiveSet.fit(noisy).indices >= 0).all()
+    active = ActiveSet.fit(noisy, complete=1e-6)
+    assert (active.indices < 0).sum() == 3
+    assert active.grade(noisy).max() <= 1 + 1e-6
+    assert 1e3 < active.grade(rng.normal(size=(20, 7))).max() < 1e7
+
+
 def test_completed_directions_give_way_to_real_ones(rng):
     features = rng.normal(size=(100, 8))
     active = ActiveSet.fit(features[:3], complete=1e-6)

@@ -20,10 +20,6 @@ CUTOFF: float = 5.0
 
 N_RADIAL: int = 6
 
-QUANTUM: float = 1e-8
-"""Features are rounded to this: what symmetry makes zero must not be noise, for an active set
-scales each column by what is in it."""
-
 BLOCK_ATOMS: int = 2000
 """Atoms whose pairs are in memory at once."""
 
@@ -70,7 +66,7 @@ def _describe(frames: Frames) -> Array:
             products = (scaled[:, :, None] * factors[:, None, :]).reshape(len(r), -1)
             moments = np.asarray(add @ products).reshape(n, N_RADIAL, -1)
             columns.append(moments[:, :, 0] if rank == 0 else (moments**2).sum(axis=2))
-    return np.round(np.concatenate(columns, axis=1) / QUANTUM) * QUANTUM
+    return np.concatenate(columns, axis=1)
 
 
 def _radial(r: Array) -> Array:

@@ -24,6 +24,10 @@ BLOCK_ATOMS: int = 20_000
 IN_MEMORY: int = 1_000_000_000
 """Bytes of features above which they go to a temporary file."""
 
+QUANTUM: float = 1e-8
+"""Features are rounded to this: what symmetry makes zero must not be noise, for an active set
+scales each column by what is in it. A linear ACE has 1e-12 to 1e-10 there, in bulk crystals."""
+
 FRAME = "frame"
 """The one group of rows that describe whole frames."""
 
@@ -88,7 +92,7 @@ def feature_rows(frames: Frames, described: Described, known: Known) -> FeatureR
     described_frames = np.zeros(len(frames), dtype=bool)
     store, filled = None, 0
     for first, block in blocks(frames, BLOCK_ATOMS):
-        values = describe(block)
+        values = np.round(describe(block) / QUANTUM) * QUANTUM
         own = n_rows[first : first + len(block)]
         finite = np.isfinite(values).all(axis=1) & (values.shape[1] > 0)
         good = np.logical_and.reduceat(finite, np.cumsum(own) - own)

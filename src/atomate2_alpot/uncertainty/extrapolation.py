@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from atomate2_alpot.uncertainty.maxvol import pivot_rows, swap_rows
+from atomate2_alpot.uncertainty.maxvol import RANK_TOLERANCE, pivot_rows, swap_rows
 from atomate2_alpot.uncertainty.rows import FeatureError, Rows, max_abs
 
 Array = NDArray[np.float64]
@@ -63,8 +63,9 @@ class ActiveSet:
             numbers per row and some m × m matrices.
         complete : float, optional
             What to do when the rows span less than m directions. Left out, that is an error.
-            Else each missing direction is filled in by a row of this length relative to the
-            largest one (MLIP takes 1e-6), so that a part in that direction gives a large γ.
+            Else each direction that they do not span, or by less than this, is filled in by a row
+            of this length relative to the largest one (MLIP takes 1e-6): a part in that direction
+            gives a large γ, and what is rounding spans nothing.
         tolerance : float
             See :data:`TOLERANCE`.
 
@@ -79,13 +80,14 @@ class ActiveSet:
     def _fit(cls, rows: Rows, complete: float | None, tolerance: float) -> Self:
         if not len(rows):
             raise FeatureError("there are no rows of features; give those of the training set")
-        pivots = pivot_rows(rows)
+        if complete is not None and not 0 < complete < 1:
+            raise FeatureError(f"complete is {complete}; give a small fraction such as 1e-6")
+        # a direction spanned by less than the row that completes it is one to complete
+        pivots = pivot_rows(rows, max(RANK_TOLERANCE, complete or 0.0))
         active, indices = rows.take(pivots.indices), pivots.indices.copy()
         if len(pivots.missing):
             if complete is None:
                 raise FeatureError(_deficiency(rows, len(indices)))
-            if not 0 < complete < 1:
-                raise FeatureError(f"complete is {complete}; give a small fraction such as 1e-6")
             length = complete * np.sqrt((active**2).sum(axis=1).max(initial=1e-300))
             active = np.concatenate([active, length * pivots.missing])
             indices = np.concatenate([indices, np.full(len(pivots.missing), -1)])
