@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -148,3 +149,20 @@ def test_states_follow_the_jobs(world):
     assert engine.states(keys) == ended | again  # what has grown stands
     run_everything(world)
     assert engine.states(keys) == ended | {"strict": WorkflowState.COMPLETED}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["jobflow-remote"], indirect=True)
+def test_a_failed_job_runs_again_whatever_the_clock_of_who_submitted_it(world):
+    """Documents of jobs tell when they were made by the submitter's clock, here an hour fast."""
+    world.engine.submit(labels(world.folder, numbers=(0,), strict=True), LABEL)
+    with world.server.client() as client:
+        jobs = client[f"{world.database}_jf"].jobs
+        fast = datetime.now(UTC) + timedelta(hours=1)
+        jobs.update_many({}, {"$set": {"created_on": fast}})
+    run_everything(world)
+    assert world.engine.states([LABEL]) == {LABEL: WorkflowState.FAILED}
+    (world.folder / "mended").touch()
+    world.engine.rerun(LABEL)
+    run_everything(world)
+    assert world.engine.states([LABEL]) == {LABEL: WorkflowState.COMPLETED}

@@ -8,6 +8,7 @@ import multiprocessing
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from campaign_parts import (
@@ -400,3 +401,31 @@ def test_label_jobs_that_always_die_cost_their_frames(prepared, shared_mongo, mo
     assert setup.campaign.state.load().status == FINISHED
     failed = [d for d in setup.labels("reason") if d[2] == "failed"]
     assert [d[-1] for d in failed] == ["no task document"] * 3
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_leases_do_not_go_by_the_clock_of_this_machine(
+    prepared, shared_mongo, undisturbed, monkeypatch, hours
+):
+    """Wrong by hours where `advance` runs: only the server's clock counts."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(hours=hours)
+
+        @classmethod
+        def utcnow(cls):
+            return cls.now(UTC).replace(tzinfo=None)
+
+    for module in ("campaign.state", "campaign.labels"):
+        monkeypatch.setattr(f"atomate2_alpot.{module}.datetime", Wrong)
+    setup = clone(prepared, shared_mongo.uri, lease=1.0, max_wait=2.0, min_finished_fraction=0.1)
+    n_resubmitted = 0
+    for _ in range(60):
+        n_resubmitted += len(setup.campaign.advance().resubmitted)
+        if not setup.engine.work():
+            break
+    assert n_resubmitted == 0
+    assert setup_status(setup) == FINISHED
+    assert setup.labels("energy") == undisturbed
