@@ -57,6 +57,17 @@ class MongoServer:
                 raise RuntimeError(f"the Mongo server did not start:\n{log_text}")
             time.sleep(0.1)
 
+    @property
+    def pid(self) -> int:
+        """Process of the server, for those who kill it from elsewhere."""
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
+
+    def dies(self) -> bool:
+        """Tell whether the server was killed by somebody else."""
+        return self._process is not None and self._process.poll() is not None
+
     def answers(self) -> bool:
         """Tell whether the server answers a ping."""
         with self.client(timeout=0.5) as client:

@@ -16,8 +16,11 @@ BEFORE, AFTER = "before", "after"
 
 PRELOADED = ("dying", "fakes", "atomate2_alpot.campaign.advance", "atomate2_alpot.label.jobs")
 
-SERVER = "server"
-"""Name of the file that holds the process of the server that is to be killed."""
+DURING_UPLOAD = "upload"
+"""The database is killed when the chunks of a blob of the job are there, and it is not."""
+
+DATABASE = "database"
+"""File with the process id of the server that goes before a job gathers, or during an upload."""
 
 
 def sentence(folder: Path, deaths: list[tuple[str, str]]) -> None:
@@ -33,17 +36,30 @@ def remaining(folder: Path) -> list[str]:
 
 def mortal(folder: Path) -> None:
     """Let this process die as `sentence` says."""
+    from gridfs.synchronous.grid_file import GridIn
     from jobflow import Job
 
-    run = Job.run
+    run, running = Job.run, list[str]()
 
     def runs(self: Any, *arguments: Any, **options: Any) -> Any:
         _die_at(folder, BEFORE, self.name)
-        response = run(self, *arguments, **options)
+        running.append(self.name)  # label jobs run others within
+        try:
+            response = run(self, *arguments, **options)
+        finally:
+            running.pop()
         _die_at(folder, AFTER, self.name)
         return response
 
     Job.run = runs  # type: ignore[method-assign]
+    close = GridIn.close
+
+    def closes(self: Any) -> None:
+        self._flush_buffer()
+        _die_at(folder, DURING_UPLOAD, running[-1] if running else "")
+        close(self)
+
+    GridIn.close = closes  # type: ignore[method-assign]
 
 
 def _die_at(folder: Path, when: str, name: str) -> None:
@@ -52,7 +68,9 @@ def _die_at(folder: Path, when: str, name: str) -> None:
         moment, wanted = line.split(" ", 1)
         if moment == when and name.startswith(wanted):
             (folder / "deaths").write_text("".join(f"{d}\n" for d in deaths if d != line))
-            os.kill(os.getpid(), signal.SIGKILL)
+            database = folder / DATABASE
+            victim = int(database.read_text()) if database.exists() else os.getpid()
+            os.kill(victim, signal.SIGKILL)
 
 
 def rlaunch(folder: Path, launchpad: Path, description: dict[str, Any]) -> None:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
-from campaign_parts import labelling_loop, new_campaign
-from dying import AFTER, BEFORE, in_a_process, remaining, rlaunch, run_remote, sentence
+from campaign_parts import clone, labelling_loop, new_campaign, until_labels
+from dying import (
+    AFTER,
+    BEFORE,
+    DATABASE,
+    DURING_UPLOAD,
+    in_a_process,
+    remaining,
+    rlaunch,
+    run_remote,
+    sentence,
+)
 from fireworks import LaunchPad
 
 from atomate2_alpot.campaign.documents import FAILED, FINISHED
 from atomate2_alpot.label import presets
 from engine_worlds import PROJECT, fireworks_world, job_store, remote_world
+from mongo_server import mongo_server
 from warm_worker import warm_worker
 
 pytestmark = pytest.mark.slow
@@ -32,11 +45,22 @@ DEATHS = [
     ("record iteration", AFTER),
 ]
 
+OF_LABELS = [d for d in DEATHS if d[0].startswith(("label", "join", "gather", "collect", "record"))]
+"""Of these, those of jobs that the prepared campaign has before it."""
+
 
 @pytest.fixture(scope="module")
-def undisturbed(shared_mongo):
-    """The labels of a campaign that nothing happened to."""
+def prepared(shared_mongo, tmp_path_factory):
+    """A campaign whose iteration 1 is about to label."""
     setup = new_campaign(shared_mongo.uri, labelling_loop())
+    until_labels(setup)
+    return setup
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared, shared_mongo):
+    """The labels of a campaign that nothing happened to."""
+    setup = clone(prepared, shared_mongo.uri)
     setup.run()
     return setup.labels("energy")
 
@@ -50,14 +74,7 @@ def test_workers_of_fireworks_are_killed_in_every_stage(
     setup.campaign.state.campaigns.update_one({}, {"$set": {"engine": "fireworks"}})
     pad = LaunchPad.from_file(str(world.settings.launchpad))
     sentence(tmp_path, DEATHS)
-    codes = []
-    for _ in range(60):
-        setup.campaign.advance()
-        if setup.campaign.state.load().status == FINISHED:
-            break
-        place = job_store(world.uri, world.database)
-        codes.append(in_a_process(rlaunch, tmp_path, world.settings.launchpad, place))
-        pad.detect_lostruns(expiration_secs=0, rerun=True)
+    codes = run_on_fireworks(setup, world, pad, tmp_path)
     assert remaining(tmp_path) == []
     assert Counter(codes)[-9] == len(DEATHS)
     assert setup.labels("energy") == undisturbed
@@ -66,14 +83,14 @@ def test_workers_of_fireworks_are_killed_in_every_stage(
 def test_workers_and_runners_of_jobflow_remote_are_killed(
     undisturbed, shared_mongo, tmp_path, monkeypatch
 ):
-    setup = new_campaign(shared_mongo.uri, labelling_loop())
+    setup = clone(prepared, shared_mongo.uri)
     rng = random.Random(1)
     codes = []
     with warm_worker(tmp_path) as command:
         world = remote_world(shared_mongo, setup.database, tmp_path, monkeypatch, command)
         setup.campaign.engine = world.engine
         setup.campaign.state.campaigns.update_one({}, {"$set": {"engine": "jobflow-remote"}})
-        sentence(tmp_path, DEATHS)
+        sentence(tmp_path, OF_LABELS)
         for turn in range(60):
             setup.campaign.advance()
             status = setup.campaign.state.load().status
@@ -87,3 +104,62 @@ def test_workers_and_runners_of_jobflow_remote_are_killed(
     assert remaining(tmp_path) == []
     assert Counter(codes)[-9] > 2
     assert setup.labels("energy") == undisturbed
+
+
+OUTAGES = [
+    ("label batch", BEFORE),
+    ("label batch", DURING_UPLOAD),
+    ("label Ni", DURING_UPLOAD),
+    ("join labels", DURING_UPLOAD),
+    ("gather labels", BEFORE),
+]
+
+
+def test_the_database_is_killed_while_workers_gather_and_upload(
+    prepared, undisturbed, tmp_path, monkeypatch
+):
+    with mongo_server(tmp_path) as server:
+        setup = clone(prepared, server.uri)
+        world = fireworks_world(server, setup.database, tmp_path, monkeypatch)
+        setup.campaign.engine = world.engine
+        setup.campaign.state.campaigns.update_one({}, {"$set": {"engine": "fireworks"}})
+        pad = LaunchPad.from_file(str(world.settings.launchpad))
+        sentence(tmp_path, OUTAGES)
+        ended = Event()
+        with ThreadPoolExecutor(1) as pool:
+            n_outages = pool.submit(bring_back, server, tmp_path, ended)
+            try:
+                run_on_fireworks(setup, world, pad, tmp_path)
+            finally:
+                ended.set()
+        assert remaining(tmp_path) == []
+        assert n_outages.result() == len(OUTAGES)
+        assert setup.labels("energy") == undisturbed
+
+
+def bring_back(server, folder, ended) -> int:
+    """Start a server again whenever it was killed; return how often."""
+    n = 0
+    (folder / DATABASE).write_text(str(server.pid))
+    while not ended.wait(0.05):
+        if server.dies():
+            server.restart()
+            (folder / DATABASE).write_text(str(server.pid))
+            n += 1
+    return n
+
+
+def run_on_fireworks(setup, world, pad, folder) -> list[int]:
+    """Advance and let workers run until the campaign ends; return how each worker ended."""
+    codes = []
+    for _ in range(60):
+        setup.campaign.advance()
+        status = setup.campaign.state.load().status
+        if status == FINISHED:
+            break
+        if status == FAILED:
+            setup.campaign.retry()
+        place = job_store(world.uri, world.database)
+        codes.append(in_a_process(rlaunch, folder, world.settings.launchpad, place))
+        pad.detect_lostruns(expiration_secs=0, rerun=True)
+    return codes
