@@ -81,7 +81,7 @@ def test_workers_of_fireworks_are_killed_in_every_stage(
 
 
 def test_workers_and_runners_of_jobflow_remote_are_killed(
-    undisturbed, shared_mongo, tmp_path, monkeypatch
+    prepared, undisturbed, shared_mongo, tmp_path, monkeypatch
 ):
     setup = clone(prepared, shared_mongo.uri)
     rng = random.Random(1)
