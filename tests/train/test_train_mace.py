@@ -75,7 +75,9 @@ def test_runs_that_share_a_folder_are_told_apart():
     frames = toy_frames(20)
     runs = [run_of(frames), run_of(frames, seed=2), run_of(toy_frames(20, seed=3))]
     runs.append(run_of(frames, settings=TINY.model_copy(update={"lr": 0.02})))
-    assert len({r.fingerprint() for r in runs}) == 4
+    labels = Labels(frames.energy, frames.forces + 0.01, frames.stress)
+    runs.append(run_of(frames.with_labels(labels)))
+    assert len({r.fingerprint() for r in runs}) == 5
     assert run_of(toy_frames(20)).fingerprint() == runs[0].fingerprint()
 
 

@@ -57,7 +57,8 @@ class TrainingRun(Generic[S]):
         content = hashlib.sha256()
         for frames in (self.train, self.valid):
             content.update("".join(frames.frame_id).encode())
-            content.update(np.ascontiguousarray(frames.energy).tobytes())
+            for labels in (frames.energy, frames.forces, frames.stress):
+                content.update(np.ascontiguousarray(labels).tobytes())
         if self.start_from is not None:
             content.update(self.start_from.read_bytes())
         rest = [self.settings.model_dump(), self.e0s, self.seed, self.name]
