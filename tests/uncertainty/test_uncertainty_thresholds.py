@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter, ValidationError
 
 from atomate2_alpot.schemas import Frames
 from atomate2_alpot.uncertainty import (
     LinearCalibration,
     PowerLawCalibration,
-    Reference,
-    Threshold,
     atom_factors,
     calibrated_threshold,
     element_factors,
     iqr_threshold,
     quantile_threshold,
 )
-
-ADAPTER = TypeAdapter(Threshold)
 
 
 def slow_quantile(values, q):
@@ -44,51 +39,6 @@ def test_calibrated_is_the_spread_of_the_target_error():
     assert calibrated_threshold(LinearCalibration(0.4), 0.1) == pytest.approx(0.04)
     law = PowerLawCalibration(2.0, 0.7)
     assert law.apply(calibrated_threshold(law, 0.1)) == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"kind": "fixed", "value": 0.1}, 0.1),
-        ({"kind": "calibrated", "target": 0.1}, 0.04),
-        ({"kind": "iqr"}, 1 + 0.75 + 1.5 * 0.5),
-        ({"kind": "quantile", "quantile": 0.5}, 5.0),
-    ],
-)
-def test_a_config_names_the_kind(settings, expected):
-    reference = Reference(
-        errors=np.linspace(1, 2, 5), spread=np.arange(11.0), calibration=LinearCalibration(0.4)
-    )
-    assert ADAPTER.validate_python(settings).resolve(reference) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("settings", "need"),
-    [
-        ({"kind": "calibrated", "target": 0.1}, "a calibration"),
-        ({"kind": "iqr"}, "errors on the training set"),
-        ({"kind": "quantile"}, "disagreements of the candidates"),
-    ],
-)
-def test_what_a_threshold_lacks_is_named(settings, need):
-    with pytest.raises(ValueError, match=f"{settings['kind']}' needs {need}"):
-        ADAPTER.validate_python(settings).resolve(Reference())
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"kind": "fixed"},
-        {"kind": "fixed", "value": -1},
-        {"kind": "calibrated", "target": 0},
-        {"kind": "iqr", "faktor": 1.5},
-        {"kind": "quantile", "quantile": 1.5},
-        {"kind": "best"},
-    ],
-)
-def test_bad_settings_are_refused(settings):
-    with pytest.raises(ValidationError):
-        ADAPTER.validate_python(settings)
 
 
 @pytest.mark.parametrize(

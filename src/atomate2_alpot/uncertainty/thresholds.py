@@ -3,97 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
-from atomate2_alpot.schemas import Frames, Settings
+from atomate2_alpot.schemas import Frames
 from atomate2_alpot.uncertainty.calibration import Calibration
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What is known about one property when a threshold is to be set.
-
-    Parameters
-    ----------
-    errors : array, shape (n,), optional
-        Errors on the training set.
-    spread : array, shape (k,), optional
-        Disagreement on the candidates, or on whatever the quantile is one of.
-    calibration : Calibration, optional
-        Of the same disagreement.
-    """
-
-    errors: Array | None = None
-    spread: Array | None = None
-    calibration: Calibration | None = None
-
-
-class FixedThreshold(Settings):
-    """A number, in the unit of the disagreement."""
-
-    kind: Literal["fixed"] = "fixed"
-    value: float = Field(gt=0, description="Threshold in eV/atom, eV/Å or eV/Å³.")
-
-    def resolve(self, reference: Reference) -> float:  # noqa: ARG002
-        """Return the threshold."""
-        return self.value
-
-
-class CalibratedThreshold(Settings):
-    """The disagreement that a target error stands for: τ = a·ε (TrainsPot, §II A 6)."""
-
-    kind: Literal["calibrated"] = "calibrated"
-    target: float = Field(gt=0, description="Error to be reached, in eV/atom, eV/Å or eV/Å³.")
-
-    def resolve(self, reference: Reference) -> float:
-        """Return the threshold; needs ``reference.calibration``."""
-        if reference.calibration is None:
-            raise ValueError(_need("calibrated", "a calibration; fit one on labelled frames"))
-        return calibrated_threshold(reference.calibration, self.target)
-
-
-class IQRThreshold(Settings):
-    """Q3 + 1.5·IQR of the training errors (UQ on heterogeneous data, eq. 7)."""
-
-    kind: Literal["iqr"] = "iqr"
-    factor: float = Field(1.5, ge=0, description="How many interquartile ranges above Q3.")
-
-    def resolve(self, reference: Reference) -> float:
-        """Return the threshold; needs ``reference.errors``."""
-        if reference.errors is None:
-            raise ValueError(_need("iqr", "errors on the training set"))
-        return iqr_threshold(reference.errors, self.factor)
-
-
-class QuantileThreshold(Settings):
-    """A quantile of the disagreements: a fixed share exceeds it."""
-
-    kind: Literal["quantile"] = "quantile"
-    quantile: float = Field(0.9, ge=0, le=1, description="Share of values at or below it.")
-
-    def resolve(self, reference: Reference) -> float:
-        """Return the threshold; needs ``reference.spread``."""
-        if reference.spread is None:
-            raise ValueError(_need("quantile", "disagreements of the candidates"))
-        return quantile_threshold(reference.spread, self.quantile)
-
-
-Threshold = Annotated[
-    FixedThreshold | CalibratedThreshold | IQRThreshold | QuantileThreshold,
-    Field(discriminator="kind"),
-]
-"""A threshold as a field of settings; ``kind`` tells which."""
-
-
 def calibrated_threshold(calibration: Calibration, target: float) -> float:
-    """Return the disagreement at which the calibrated error is ``target``.
+    """Return the disagreement at which the calibrated error is ``target`` (TrainsPot, §II A 6).
 
     Raises
     ------
@@ -107,6 +28,8 @@ def calibrated_threshold(calibration: Calibration, target: float) -> float:
 
 def iqr_threshold(errors: ArrayLike, factor: float = 1.5) -> float:
     """Return Q3 + factor·(Q3 − Q1) of errors or force magnitudes, by linear interpolation.
+
+    Of training errors it is the adaptive threshold of UQ on heterogeneous data, eq. 7.
 
     Raises
     ------
@@ -181,7 +104,3 @@ def _magnitudes(name: str, values: ArrayLike) -> Array:
     if not np.isfinite(array).all() or (array < 0).any():
         raise ValueError(f"{name} hold negative values, NaN or infinity; give finite magnitudes")
     return array
-
-
-def _need(kind: str, what: str) -> str:
-    return f"a threshold of kind {kind!r} needs {what}"
