@@ -71,6 +71,22 @@ def test_submissions_at_once_make_one_workflow(world, same_uuids):
     assert_one_workflow_to_run(world)
 
 
+def test_who_is_overtaken_while_writing_finds_the_other(world, monkeypatch):
+    """Another submission is done, and has cleared away, between two writes of the first."""
+    slow = world.another()
+    jobs = slow._queue.jobs if hasattr(slow, "_queue") else slow._pad.fireworks
+    write, ids = jobs.insert_many, []
+
+    def overtaken(*args, **options):
+        written = write(*args, **options)
+        ids.append(world.another().submit(labels(world.folder, "b"), LABEL))
+        return written
+
+    monkeypatch.setattr(jobs, "insert_many", overtaken)
+    assert slow.submit(labels(world.folder, "a"), LABEL) == ids[0]
+    assert_one_workflow_to_run(world)
+
+
 @pytest.mark.parametrize("same_uuids", [True, False])
 @pytest.mark.parametrize("next_write", ["_link", "_release"])
 def test_a_submission_that_was_cut_runs_nothing_and_is_made_good(

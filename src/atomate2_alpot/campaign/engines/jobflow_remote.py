@@ -244,7 +244,8 @@ class JobflowRemoteEngine:
             raise EngineError(
                 f"jobs of workflow {key!r} were submitted before, as {sorted(map(str, other))}"
             )
-        return flow, [there[uuid] for uuid in uuids]
+        # one that is gone was cleared away by who has added the key since, which `_link` will find
+        return flow, [there.get(d["uuid"], d) for d in documents]
 
     def _link(self, flow: Flow, jobs: list[dict[str, Any]], key: str) -> dict[str, Any]:
         """Write the flow of jobs that are there; return it, or another with the key."""
