@@ -5,13 +5,14 @@ RUN    ?= demo-run
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test fast lint types docs tutorials benchmark gpaw clean
+.PHONY: demo test fast drills lint types docs tutorials benchmark gpaw clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       set up, run the demo campaign (about 10 minutes), say where the report is"
 	@echo "make test       set up, run the whole test suite"
 	@echo "make fast       the tests without the slow ones"
+	@echo "make drills     kill workers, runners and databases of running campaigns (about 10 minutes)"
 	@echo "make gpaw       set up GPAW, real DFT without a licence, and what it builds on"
 	@echo "make lint types docs tutorials benchmark clean"
 
@@ -41,6 +42,9 @@ test: $(VENV)/test.stamp
 
 fast: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m "not slow"
+
+drills: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m drill
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ from engine_worlds import PROJECT, fireworks_world, job_store, remote_world
 from mongo_server import mongo_server
 from warm_worker import warm_worker
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
 DEATHS = [
     ("prepare committee", AFTER),
