@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    ?= demo-run
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -10,7 +11,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 help:
 	@echo "make demo       set up, run the demo campaign (about 10 minutes), say where the report is"
-	@echo "make test       set up, run the whole test suite"
+	@echo "make test       set up, run the whole test suite, JOBS=2 tests at a time"
 	@echo "make fast       the tests without the slow ones"
 	@echo "make drills     kill workers, runners and databases of running campaigns (about 10 minutes)"
 	@echo "make gpaw       set up GPAW, real DFT without a licence, and what it builds on"
@@ -38,10 +39,10 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/alpot demo --run-dir $(RUN)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 fast: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "not slow"
 
 drills: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m drill

@@ -6,7 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# a thread each where pytest-xdist runs several tests at a time
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # models that tests make; whether others are refused is tested in tests/potentials
 os.environ.setdefault("ALPOT_TRUSTED_MODELS", f"{Path(tempfile.gettempdir()).resolve()}/*")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,11 +92,13 @@ def remote_world(
     queue = {"uri": uri, "database": f"{database}_jf", "collection_name": "jobs"}
     here, tests = Path(__file__).parent, os.environ.get("PYTHONPATH", "")
     paths = [here, here / "flows", here / "campaign", *([tests] if tests else [])]
+    programs = f"{Path(sys.executable).parent}:$PATH"  # `jf`, though nobody activated anything
     worker = {
         "type": "local",
         "scheduler_type": "shell",
         "work_dir": str(folder / "work"),
-        "pre_run": f"export OMP_NUM_THREADS=1 PYTHONPATH={os.pathsep.join(map(str, paths))}",
+        "pre_run": f"export OMP_NUM_THREADS=1 PATH={programs} "
+        f"PYTHONPATH={os.pathsep.join(map(str, paths))}",
         "timeout_execute": 60,
         "execution_cmd": execution_cmd,
     }
@@ -114,6 +120,21 @@ def remote_world(
     ConfigManager().get_project().get_job_controller().reset()
     settings = EngineSettings(name="jobflow-remote", project=PROJECT, worker=WORKER)
     return World(make_engine(settings), settings, server, database, folder)
+
+
+@contextmanager
+def loggers_as_they_were() -> Iterator[None]:
+    """Undo what jobflow-remote's runner does to all loggers of its process: it disables them."""
+    loggers = [v for v in logging.root.manager.loggerDict.values() if isinstance(v, logging.Logger)]
+    disabled = {logger: logger.disabled for logger in (logging.root, *loggers)}
+    handlers, level = logging.root.handlers[:], logging.root.level
+    try:
+        yield
+    finally:
+        for logger, was in disabled.items():
+            logger.disabled = was
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
 
 
 WORLDS = {"fireworks": fireworks_world, "jobflow-remote": remote_world}
@@ -143,8 +164,9 @@ def run_everything(world: World, seconds: float = 500, categories: tuple[str, ..
     from jobflow_remote.config.base import LogLevel
     from jobflow_remote.jobs.runner import Runner
 
-    runner = Runner(project_name=PROJECT, log_level=LogLevel.ERROR)
-    try:
-        runner.run_all_jobs(max_seconds=seconds)
-    finally:
-        runner.cleanup()
+    with loggers_as_they_were():
+        runner = Runner(project_name=PROJECT, log_level=LogLevel.ERROR)
+        try:
+            runner.run_all_jobs(max_seconds=seconds)
+        finally:
+            runner.cleanup()

@@ -17,7 +17,7 @@ from atomate2_alpot.schemas import Frames, PotentialSpec, Prediction
 CUTOFF: float = 6.0
 N_ELEMENTS: int = 119
 
-OPTIONS: frozenset[str] = frozenset({"seed", "nan_fraction"})
+OPTIONS: frozenset[str] = frozenset({"seed", "nan_fraction", "atom_energy"})
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,13 @@ class ToyPotential:
         Which toy.
     nan_fraction : float
         Fraction of frames, chosen by content, for which it returns NaN: for fault tests.
+    atom_energy : float
+        eV, added for every atom.
     """
 
     seed: int = 0
     nan_fraction: float = 0.0
+    atom_energy: float = 0.0
     steepness: ClassVar[float] = 1.5
     elements: ClassVar[frozenset[int] | None] = None
 
@@ -55,6 +58,7 @@ class ToyPotential:
         pull = (slope / np.maximum(r, 1e-12))[:, None] * vectors  # dE/dr along i -> j
         owner, n_atoms = frames.frame_index[i], int(frames.offsets[-1])
         energy = np.bincount(owner, weights=pair, minlength=len(frames)) / 2
+        energy += self.atom_energy * frames.n_atoms
         forces, stress = np.zeros((n_atoms, 3)), np.zeros((len(frames), 3, 3))
         for a in range(3):
             forces[:, a] = np.bincount(i, pull[:, a], n_atoms)
@@ -109,7 +113,7 @@ class ToyPotential:
 
 
 def load(spec: PotentialSpec) -> ToyPotential:
-    """Load a toy; options ``seed`` and ``nan_fraction``.
+    """Load a toy; options ``seed``, ``nan_fraction`` and ``atom_energy``.
 
     Raises
     ------
