@@ -429,3 +429,22 @@ def test_leases_do_not_go_by_the_clock_of_this_machine(
     assert n_resubmitted == 0
     assert setup_status(setup) == FINISHED
     assert setup.labels("energy") == undisturbed
+
+
+def test_clocks_of_workers_may_differ_by_hours(setup, undisturbed):
+    """What workers write tells the time by their own clocks: every other one is five hours wrong."""
+    outputs, n_wrong = setup.stores.jobs.docs_store, 0
+    for _ in range(60):
+        setup.campaign.advance()
+        if not setup.engine.work():
+            break
+        for i, row in enumerate(outputs.query({"metadata.wrong": None}, ["completed_at"])):
+            told = datetime.fromisoformat(row["completed_at"])
+            wrong = told + timedelta(hours=5 if i % 2 else -5)
+            changes = {"completed_at": wrong.isoformat(), "metadata.wrong": True}
+            outputs._collection.update_one({"_id": row["_id"]}, {"$set": changes})
+            n_wrong += 1
+    assert n_wrong > N_BATCHES
+    assert setup_status(setup) == FINISHED
+    assert setup.labels("energy") == undisturbed
+    assert set(frames_labelled(setup).values()) == {1}

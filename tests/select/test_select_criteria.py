@@ -17,13 +17,13 @@ from atomate2_alpot.select import (
     QueryByCommittee,
     RandomSampler,
 )
-from atomate2_alpot.select.active import ActiveSets
 from atomate2_alpot.select.criteria import RawThresholds
 from atomate2_alpot.select.moments import local_moments
 from atomate2_alpot.select.screening import choose_frames, refer, screen_range
 from atomate2_alpot.structures import CandidateSpace, aflow_prototypes
 from atomate2_alpot.uncertainty import (
     ActiveSet,
+    ActiveSets,
     ElementActiveSets,
     LinearCalibration,
     LocalActiveSet,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from atomate2_alpot.schemas import ActiveSetTable, CommitteePrediction, Frames
-from atomate2_alpot.select.active import ActiveSets, fit_active_sets
+from atomate2_alpot.select.active import fit_active_sets
 from atomate2_alpot.select.blocks import blocks
 from atomate2_alpot.select.criteria import CalibratedQuery, QueryByCommittee
 from atomate2_alpot.select.criterion import AllPhysical, Criterion, Judged, spread_columns
@@ -17,6 +17,7 @@ from atomate2_alpot.select.descriptors import Described
 from atomate2_alpot.select.kinds import by_kind
 from atomate2_alpot.select.known import Known
 from atomate2_alpot.select.rows import BLOCK_ATOMS, feature_rows
+from atomate2_alpot.uncertainty import ActiveSets
 
 
 class ExtrapolationGrade(Criterion, Described):

@@ -15,6 +15,7 @@ from atomate2_alpot.schemas import Frames
 from atomate2_alpot.select.blocks import blocks
 from atomate2_alpot.select.descriptors import Described, make_describer
 from atomate2_alpot.select.known import Known
+from atomate2_alpot.uncertainty.groups import GroupedRows
 
 logger = logging.getLogger(__name__)
 
@@ -29,45 +30,23 @@ QUANTUM: float = 1e-8
 scales each column by what is in it. A linear ACE has 1e-12 to 1e-10 there, in bulk crystals."""
 
 FRAME = "frame"
-"""The one group of rows that describe whole frames."""
+"""The one group of rows that describe whole frames; others are symbols of elements."""
 
 
 @dataclass(frozen=True)
-class FeatureRows:
-    """Features of S frames, those left out that have none; slices are rows.
+class FeatureRows(GroupedRows):
+    """Features of S frames, those left out that have none, by element or for whole frames.
 
     Parameters
     ----------
-    values : array or memmap, shape (n, m)
-    groups : array of int, shape (n,)
-        Atomic number of the atom that a row describes, 0 for a frame.
     offsets : array of int, shape (k + 1,)
         First row of each described frame and the total.
     frames : array of int, shape (k,)
         Which of the S frames these are, ascending.
     """
 
-    values: Any
-    groups: NDArray[np.int64]
     offsets: NDArray[np.int64]
     frames: NDArray[np.int64]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, m)."""
-        return self.values.shape
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, rows: slice) -> FeatureRows:
-        empty = np.zeros(0, np.int64)
-        return FeatureRows(self.values[rows], self.groups[rows], empty, empty)
-
-
-def group_name(group: int) -> str:
-    """Return the symbol of an element, or ``frame``."""
-    return chemical_symbols[group] if group else FRAME
 
 
 def feature_rows(frames: Frames, described: Described, known: Known) -> FeatureRows:
@@ -105,10 +84,10 @@ def feature_rows(frames: Frames, described: Described, known: Known) -> FeatureR
         store[filled : filled + kept.sum()] = values[kept]
         filled += int(kept.sum())
     n_rows = n_rows[described_frames]
-    groups = frames.numbers[described_frames[frames.frame_index]] if by_atom else 0 * n_rows
+    atoms = frames.numbers[described_frames[frames.frame_index]]
     return FeatureRows(
         np.zeros((0, 0)) if store is None else store[:filled],
-        groups.astype(np.int64),
+        np.array(chemical_symbols)[atoms] if by_atom else np.full(len(n_rows), FRAME),
         np.concatenate([[0], np.cumsum(n_rows)]).astype(np.int64),
         np.flatnonzero(described_frames),
     )

@@ -45,6 +45,7 @@ from atomate2_alpot.uncertainty.disagreement import (
 )
 from atomate2_alpot.uncertainty.elements import ElementActiveSets, Grades, keep_ordinary_forces
 from atomate2_alpot.uncertainty.extrapolation import ActiveSet
+from atomate2_alpot.uncertainty.groups import ActiveSets
 from atomate2_alpot.uncertainty.local import LocalActiveSet
 from atomate2_alpot.uncertainty.rows import FeatureError
 from atomate2_alpot.uncertainty.sequential import Chosen, select_sequentially
@@ -61,6 +62,7 @@ __all__ = [
     "CALIBRATIONS",
     "DISAGREEMENTS",
     "ActiveSet",
+    "ActiveSets",
     "Calibration",
     "CalibrationError",
     "Chosen",

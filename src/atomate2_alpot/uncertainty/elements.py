@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
 from atomate2_alpot.schemas import Frames
 from atomate2_alpot.uncertainty.disagreement import frame_max
 from atomate2_alpot.uncertainty.extrapolation import ActiveSet
+from atomate2_alpot.uncertainty.groups import ActiveSets, AnySet, GroupedRows
 from atomate2_alpot.uncertainty.local import LocalActiveSet
-from atomate2_alpot.uncertainty.rows import FeatureError, Rows, RowView
+from atomate2_alpot.uncertainty.rows import FeatureError, Rows
 from atomate2_alpot.uncertainty.thresholds import iqr_threshold
 
 Array = NDArray[np.float64]
-AnySet = ActiveSet | LocalActiveSet
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,23 @@ class Grades:
 
 
 class ElementActiveSets:
-    """Active sets by element, from features of atoms.
+    """Active sets by element, from features of all atoms of the frames.
 
     Attributes
     ----------
-    sets : dict of str to ActiveSet or LocalActiveSet
-        By symbol.
+    by_element : ActiveSets
     left_out : dict of str to int
         Atoms per element that the force filter left out.
     """
 
-    def __init__(self, sets: dict[str, AnySet], left_out: dict[str, int] | None = None) -> None:
-        self.sets = sets
+    def __init__(self, by_element: ActiveSets, left_out: dict[str, int] | None = None) -> None:
+        self.by_element = by_element
         self.left_out = left_out or {}
+
+    @property
+    def sets(self) -> dict[str, AnySet]:
+        """Active sets by symbol."""
+        return self.by_element.sets
 
     @classmethod
     def fit(
@@ -84,20 +89,12 @@ class ElementActiveSets:
         FeatureError
             As in :meth:`ActiveSet.fit`, naming the element.
         """
-        features = _one_row_per_atom(frames, features)
-        keep = keep_ordinary_forces(frames) if filter_forces else np.ones(len(frames.numbers), bool)
+        rows = _by_element(frames, features)
+        keep = keep_ordinary_forces(frames) if filter_forces else np.ones(len(rows), dtype=bool)
         clusters = _per_atom(frames, labels)
         default = ActiveSet.fit if clusters is None else LocalActiveSet.fit
-        build: Callable[..., AnySet] = make or default
-        sets, left_out = {}, {}
-        for symbol, atoms in _atoms_of(frames):
-            own = np.flatnonzero(atoms & keep)
-            options = {} if clusters is None else {"labels": clusters[own]}
-            try:
-                sets[symbol] = build(RowView(features, own), **options)
-            except FeatureError as error:
-                raise FeatureError(f"{symbol}: {error}") from error
-            left_out[symbol] = int((atoms & ~keep).sum())
+        sets = ActiveSets.fit(rows, make or default, keep, clusters)
+        left_out = {name: int((~keep[rows.where(name)]).sum()) for name in rows.names()}
         return cls(sets, left_out)
 
     def grade(self, frames: Frames, features: Any) -> Grades:
@@ -113,16 +110,10 @@ class ElementActiveSets:
         FeatureError
             If the features do not fit the frames or the fit, or are not finite.
         """
-        features = _one_row_per_atom(frames, features)
-        grades = np.full(len(frames.numbers), np.inf)
-        unseen = []
-        for symbol, atoms in _atoms_of(frames):
-            if symbol not in self.sets:
-                unseen.append(symbol)
-                continue
-            own = np.flatnonzero(atoms)
-            grades[own] = self.sets[symbol].grade(RowView(features, own))
-        return Grades(grades, frame_max(grades, frames.offsets), tuple(unseen))
+        rows = _by_element(frames, features)
+        grades = self.by_element.grade(rows)
+        unseen = tuple(name for name in frames.elements if name not in self.sets)
+        return Grades(grades, frame_max(grades, frames.offsets), unseen)
 
 
 def keep_ordinary_forces(frames: Frames) -> NDArray[np.bool_]:
@@ -150,14 +141,14 @@ def _atoms_of(frames: Frames) -> list[tuple[str, NDArray[np.bool_]]]:
     ]
 
 
-def _one_row_per_atom(frames: Frames, features: Any) -> Any:
+def _by_element(frames: Frames, features: Any) -> GroupedRows:
     features = Rows(features, np.ones(np.shape(features)[-1])).features
     if features.shape[0] != len(frames.numbers):
         raise FeatureError(
             f"features have {features.shape[0]} rows for {len(frames.numbers)} atoms; give one "
             "per atom, in the order of the frames"
         )
-    return features
+    return GroupedRows(features, np.array(chemical_symbols)[frames.numbers])
 
 
 def _per_atom(frames: Frames, labels: ArrayLike | None) -> NDArray[Any] | None:
