@@ -4,6 +4,8 @@ VENV   ?= .venv
 RUN    ?= demo-run
 JOBS   ?= 2
 BIN    := $(VENV)/bin
+# files in their order: the long ones must not come last
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test fast drills lint types docs tutorials benchmark gpaw clean
@@ -39,10 +41,10 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/alpot demo --run-dir $(RUN)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	$(PYTEST)
 
 fast: $(VENV)/test.stamp
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 drills: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m drill

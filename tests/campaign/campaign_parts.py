@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -179,12 +180,21 @@ class Killed(BaseException):
 
 
 class Killer(monitoring.CommandListener):
-    """Ends whoever asks the server for its n-th write, before it is made."""
+    """Ends whoever asks the server for its n-th write, before it is made; or does something else.
+
+    Attributes
+    ----------
+    left : int, optional
+        Writes until then.
+    act : callable, optional
+        What to do instead, while the write waits.
+    """
 
     WRITES = ("insert", "update", "findAndModify", "delete")
 
     def __init__(self) -> None:
         self.left: int | None = None
+        self.act: Callable[[], None] | None = None
 
     def started(self, event) -> None:
         if self.left is None or event.command_name not in self.WRITES:
@@ -192,7 +202,9 @@ class Killer(monitoring.CommandListener):
         self.left -= 1
         if self.left == 0:
             self.left = None
-            raise Killed(event.command_name)
+            if self.act is None:
+                raise Killed(event.command_name)
+            self.act()
 
     def succeeded(self, event) -> None: ...
 

@@ -144,18 +144,22 @@ def test_two_processes_at_once_submit_nothing_twice(prepared, shared_mongo, undi
     assert [k for k, n in Counter(d["key"] for d in submissions).items() if n > 1] == []
 
 
-def test_the_server_is_killed_and_restarted_during_advance(prepared, undisturbed, tmp_path):
+def test_the_server_is_killed_and_restarted_during_advance(
+    prepared, undisturbed, tmp_path, monkeypatch
+):
+    """Before another write each time."""
     with mongo_server(tmp_path) as server:
         setup = clone(prepared, server.uri)
+        monkeypatch.setattr(KILLER, "act", server.restart)
         n_errors, passes = 0, 0
         while setup_status(setup) != FINISHED:
-            killing = threading.Timer(0.05 + 0.1 * (passes % 4), server.restart)
-            killing.start()
+            KILLER.left = 5 * passes % 23 + 1
             try:
                 setup.campaign.advance()
             except PyMongoError:
                 n_errors += 1
-            killing.join()
+            finally:
+                KILLER.left = None
             setup.engine.work()
             passes += 1
             assert passes < 60
