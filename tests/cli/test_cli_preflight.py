@@ -53,6 +53,8 @@ def test_sections_that_contradict_each_other_are_refused(tmp_path, sections, mes
             {"train": {"settings": {"kind": "ace"}, "start_from": "previous"}},
             "start_from.*'ace' is solved in one step",
         ),
+        ({"train": {"settings": {"kind": "ace", "cutoff": 2.0}}}, "cutoff=2.0: below the dist"),
+        ({"train": {"settings": {"kind": "ace", "degree": 30}}}, r"degree=30 give \d+ coeff"),
         ({"committee": [*TOYS, {"backend": "ase", "name": "ase:No"}]}, "committee.2: ase calc"),
         ({"committee": [*TOYS, {"backend": "matgl", "name": "/no/folder"}]}, "lacks .'model.json'"),
         ({"train": {"start_from": {"backend": "mace", "name": "x.model"}}}, "train.start_from: "),

@@ -32,7 +32,7 @@ from atomate2_alpot.uncertainty.errors import error_metrics
 pytest.importorskip("ace_jax")
 
 from atomate2_alpot.train.ace import fit, starting_point
-from atomate2_alpot.train.ace_model import build_model, write_model
+from atomate2_alpot.train.ace_model import build_model, count_coefficients, write_model
 
 TINY = AceSettings(order=2, degree=4, cutoff=4.0)
 E0S = {"Al": -3.0, "Ni": -5.0}
@@ -396,3 +396,22 @@ def test_tungsten_is_learned_in_seconds(tmp_path):
     assert metrics["forces_rmse"] < 0.35 * scale
     assert metrics["energy_rmse"] < 0.03
     assert epochs.column("forces_rmse")[0] == pytest.approx(metrics["forces_rmse"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("elements", "order", "degree", "angular_cost"),
+    [(["W"], 3, 9, 1.5), (["Al", "Ni"], 2, 7, 1.0), (["Al", "Ni", "O"], 3, 5, 0.7)],
+)
+def test_coefficients_are_counted_without_making_them(
+    tmp_path, elements, order, degree, angular_cost
+):
+    chosen = settings(order=order, degree=degree, angular_cost=angular_cost)
+    model, _ = build_model(chosen, elements, tmp_path / "x.npz")
+    assert count_coefficients(chosen, len(elements)) == model.coefficients.size
+
+
+def test_from_order_four_on_the_count_is_a_lower_bound(tmp_path):
+    chosen = settings(order=4, degree=8)
+    model, _ = build_model(chosen, ["Al"], tmp_path / "x.npz")
+    assert 0.5 * model.coefficients.size < count_coefficients(chosen, 1)
+    assert count_coefficients(chosen, 1) <= model.coefficients.size

@@ -21,6 +21,8 @@ from atomate2_alpot.label import LabelMaker
 from atomate2_alpot.potentials.base import BACKENDS, PACKAGES, PotentialError
 from atomate2_alpot.potentials.options import check_options
 from atomate2_alpot.schemas import PotentialSpec
+from atomate2_alpot.train.ace_settings import AceSettings
+from atomate2_alpot.train.errors import TrainingError
 
 ELEMENTS: dict[str, range] = {"chgnet": range(1, 95)}
 """Atomic numbers that every model of a backend knows."""
@@ -105,6 +107,13 @@ def _trainer(config: RunConfig) -> Iterator[str]:
     kind = config.train.settings.kind
     if not _installed(TRAINER_IMPORTS.get(kind)):
         yield f"train.settings.kind: {kind!r} is not installed: {_remedy(kind)}"
+    elif isinstance(config.train.settings, AceSettings):
+        from atomate2_alpot.train.ace_model import check_basis
+
+        try:
+            check_basis(config.train.settings, config.elements)
+        except TrainingError as error:
+            yield str(error)
 
 
 def _installed(package: str | None) -> bool:

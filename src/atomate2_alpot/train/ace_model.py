@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -41,25 +43,70 @@ def build_model(
     Raises
     ------
     TrainingError
-        If the cutoff is too short for the elements, there are too many functions, or ace-jax is
-        not installed.
+        See :func:`check_basis`.
     """
+    check_basis(settings, elements)
     numbers = sorted(atomic_numbers[e] for e in elements)
-    distances = _distances(numbers)
+    roughness = _write_basis(settings, numbers, _distances(numbers), path)
+    model = read_model(path)
+    _check_size(model.coefficients.size, settings, elements)
+    return model, np.tile(roughness, len(numbers))
+
+
+def check_basis(settings: AceSettings, elements: Sequence[str]) -> None:
+    """Refuse settings that make no model of these elements, in milliseconds.
+
+    Raises
+    ------
+    TrainingError
+        If the cutoff is too short for the elements, or there are too many functions.
+    """
+    distances = _distances(sorted(atomic_numbers[e] for e in elements))
     if distances.max() >= settings.cutoff:
         raise TrainingError(
             f"train.settings.cutoff={settings.cutoff}: below the distance of neighbours of "
             f"{', '.join(elements)}, {distances.max():.2f} Å; take about twice that"
         )
-    roughness = _write_basis(settings, numbers, distances, path)
-    model = read_model(path)
-    if model.coefficients.size > MAX_COEFFICIENTS:
+    _check_size(count_coefficients(settings, len(elements)), settings, elements)
+
+
+def count_coefficients(settings: AceSettings, n_elements: int) -> int:
+    """Return how many coefficients a model has, or from order 4 on how many at least.
+
+    One for each multiset of (n, l), n ≥ 1, that couples to an invariant and whose degree
+    Σ (n/elements + angular_cost·l) is small enough, and for each radial function of the pair
+    term; per element. From order 4 on several functions share a multiset.
+    """
+    n_functions, largest_l = settings.degree, int(settings.degree / settings.angular_cost)
+    for order in range(1, settings.order + 1):
+        for ls in combinations_with_replacement(range(largest_l + 1), order):
+            if sum(ls) % 2 or max(ls) > sum(ls) - max(ls):
+                continue  # does not couple to zero
+            left = settings.degree - settings.angular_cost * sum(ls)
+            n_functions += _count_radial(Counter(ls).values(), int(n_elements * left + 1e-9))
+    return n_functions * n_elements
+
+
+def _count_radial(multiplicities: Iterable[int], most: int) -> int:
+    """Count the choices of n ≥ 1, as a multiset for each l, whose sum is ``most`` or less."""
+    by_sum = np.zeros(max(most, 0) + 1)
+    by_sum[0] = 1
+    for k in multiplicities:
+        # partitions into k parts, by their generating function x^k / Π_j (1 − x^j), j = 1 … k
+        for part in range(1, k + 1):
+            for total in range(part, len(by_sum)):
+                by_sum[total] += by_sum[total - part]
+        by_sum = np.concatenate([np.zeros(k), by_sum])[: len(by_sum)]
+    return int(by_sum.sum())
+
+
+def _check_size(n: int, settings: AceSettings, elements: Sequence[str]) -> None:
+    if n > MAX_COEFFICIENTS:
         raise TrainingError(
-            f"train.settings: order={settings.order}, degree={settings.degree} give "
-            f"{model.coefficients.size} coefficients for {', '.join(elements)}, more than "
-            f"{MAX_COEFFICIENTS}; lower them, or raise angular_cost"
+            f"train.settings: order={settings.order}, degree={settings.degree} give {n} "
+            f"coefficients for {', '.join(elements)}, more than {MAX_COEFFICIENTS}; lower them, or "
+            "raise angular_cost"
         )
-    return model, np.tile(roughness, len(numbers))
 
 
 def write_model(path: Path, coefficients: Array, e0s: Array) -> None:
