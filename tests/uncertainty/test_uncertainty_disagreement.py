@@ -6,25 +6,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from predictions import VOIGT, random_prediction
 
 from atomate2_alpot.schemas import CommitteePrediction, Frames, Labels, Prediction
 from atomate2_alpot.uncertainty import pairwise_disagreement, std_disagreement
 from atomate2_alpot.uncertainty.errors import error_metrics
-
-VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-
-
-def random_prediction(rng, n_members=3, sizes=(2, 5, 1, 3)) -> CommitteePrediction:
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    s = rng.normal(size=(n_members, len(sizes), 3, 3))
-    return CommitteePrediction(
-        energies=rng.normal(size=(n_members, len(sizes))) * 10,
-        forces=rng.normal(size=(n_members, offsets[-1], 3)),
-        stress=(s + s.transpose(0, 1, 3, 2)) / 2,
-        reference_energies=rng.normal(size=(n_members, len(sizes))),
-        offsets=offsets,
-        members=tuple("abcdefgh"[:n_members]),
-    )
 
 
 def slow(p: CommitteePrediction, form: str) -> np.ndarray:

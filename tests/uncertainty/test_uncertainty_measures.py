@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from predictions import VOIGT, random_prediction
 
 from atomate2_alpot.schemas import CommitteePrediction, Frames, Labels
 from atomate2_alpot.uncertainty import (
@@ -21,21 +22,6 @@ from atomate2_alpot.uncertainty import (
     mean_errors,
     member_errors,
 )
-
-VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-
-
-def make_prediction(rng, n_members=3, sizes=(2, 5, 1, 3)) -> CommitteePrediction:
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    s = rng.normal(size=(n_members, len(sizes), 3, 3))
-    return CommitteePrediction(
-        energies=rng.normal(size=(n_members, len(sizes))) * 10,
-        forces=rng.normal(size=(n_members, offsets[-1], 3)),
-        stress=(s + s.transpose(0, 1, 3, 2)) / 2,
-        reference_energies=rng.normal(size=(n_members, len(sizes))),
-        offsets=offsets,
-        members=tuple("abcdefgh"[:n_members]),
-    )
 
 
 def make_frames(rng, sizes=(2, 5, 1, 3)) -> Frames:
@@ -98,7 +84,7 @@ def slow_frame(p, form):
 @pytest.mark.parametrize("n_members", [2, 3, 6])
 @pytest.mark.parametrize("form", ["max", "component", "unbiased"])
 def test_spread_of_frames_is_its_definition(rng, n_members, form):
-    prediction = make_prediction(rng, n_members)
+    prediction = random_prediction(rng, n_members)
     found = DISAGREEMENTS[form](prediction)
     expected = slow_frame(prediction, form)
     np.testing.assert_allclose([found.energy, found.forces, found.stress], expected)
@@ -106,19 +92,19 @@ def test_spread_of_frames_is_its_definition(rng, n_members, form):
 
 @pytest.mark.parametrize("form", sorted(ATOM_FORMS))
 def test_spread_of_atoms_is_its_definition(rng, form):
-    p = make_prediction(rng, 4)
+    p = random_prediction(rng, 4)
     expected = [slow_atom(p.forces[:, i], form) for i in range(p.offsets[-1])]
     np.testing.assert_allclose(atom_disagreement(p, form), expected)
 
 
 @pytest.mark.parametrize("form", sorted(ATOM_FORMS))
 def test_an_atom_is_a_frame_of_its_own(rng, form):
-    p = make_prediction(rng, 3, sizes=(1, 1, 1))
+    p = random_prediction(rng, 3, sizes=(1, 1, 1))
     np.testing.assert_allclose(atom_disagreement(p, form), DISAGREEMENTS[form](p).forces)
 
 
 def test_spread_of_components_is_its_definition(rng):
-    p = make_prediction(rng, 4)
+    p = random_prediction(rng, 4)
     found = component_spread(p)
     for s, n in enumerate(p.n_atoms):
         e = (p.energies[:, s] - p.reference_energies[:, s]) / n
@@ -134,7 +120,7 @@ def test_spread_of_components_is_its_definition(rng):
 
 def test_the_norm_of_component_spreads_is_that_of_the_atom(rng):
     """CAGO, eq. (9)."""
-    p = make_prediction(rng, 4)
+    p = random_prediction(rng, 4)
     norm = np.sqrt((component_spread(p).forces ** 2).sum(axis=1))
     np.testing.assert_allclose(norm, atom_disagreement(p, "unbiased"))
 
@@ -157,7 +143,7 @@ def take(p: CommitteePrediction, order) -> CommitteePrediction:
 @pytest.mark.parametrize("form", sorted(DISAGREEMENTS))
 def test_frames_do_not_see_each_other(form, order, seed):
     """Permuting and duplicating frames permutes and duplicates the spreads, nothing else."""
-    p = make_prediction(np.random.default_rng(seed))
+    p = random_prediction(np.random.default_rng(seed))
     whole, part = DISAGREEMENTS[form](p), DISAGREEMENTS[form](take(p, order))
     for name in ("energy", "forces", "stress"):
         np.testing.assert_allclose(getattr(part, name), getattr(whole, name)[order])
@@ -165,7 +151,7 @@ def test_frames_do_not_see_each_other(form, order, seed):
 
 @pytest.mark.parametrize("form", sorted(DISAGREEMENTS))
 def test_the_order_of_members_does_not_matter(rng, form):
-    p = make_prediction(rng, 4)
+    p = random_prediction(rng, 4)
     order = rng.permutation(4)
     q = CommitteePrediction(
         p.energies[order],
@@ -183,7 +169,7 @@ def test_the_order_of_members_does_not_matter(rng, form):
 @pytest.mark.parametrize("form", sorted(DISAGREEMENTS))
 @pytest.mark.parametrize("name", ["energies", "forces", "stress"])
 def test_a_missing_member_is_an_error(rng, form, name):
-    p = make_prediction(rng, 3)
+    p = random_prediction(rng, 3)
     short = replace(p, **{name: getattr(p, name)[:2]})
     with pytest.raises(ValueError, match="missing member|cannot disagree"):
         DISAGREEMENTS[form](short)
@@ -191,7 +177,7 @@ def test_a_missing_member_is_an_error(rng, form, name):
 
 @pytest.mark.parametrize("form", sorted(DISAGREEMENTS))
 def test_nan_is_never_a_silent_mean(rng, form):
-    p = make_prediction(rng, 3)
+    p = random_prediction(rng, 3)
     p.forces[2, 4, 1] = np.nan
     with pytest.raises(ValueError, match=r"forces of member 2 \(c\)"):
         DISAGREEMENTS[form](p)
@@ -202,28 +188,28 @@ def test_nan_is_never_a_silent_mean(rng, form):
 
 
 def test_one_member_has_no_spread_in_any_form(rng):
-    p = make_prediction(rng, 1)
+    p = random_prediction(rng, 1)
     for function in (*DISAGREEMENTS.values(), atom_disagreement, component_spread):
         with pytest.raises(ValueError, match="cannot disagree"):
             function(p)
 
 
 def test_a_frame_without_atoms_is_refused(rng):
-    p = replace(make_prediction(rng), offsets=np.array([0, 2, 2, 8, 11]))
+    p = replace(random_prediction(rng), offsets=np.array([0, 2, 2, 8, 11]))
     with pytest.raises(ValueError, match="frame 1 has no atoms"):
         DISAGREEMENTS["std"](p)
 
 
 def test_an_unknown_form_is_refused(rng):
     with pytest.raises(ValueError, match="'spread'; give one of"):
-        atom_disagreement(make_prediction(rng), "spread")
+        atom_disagreement(random_prediction(rng), "spread")
 
 
 # --- errors of committees --------------------------------------------------------------------
 
 
 def test_errors_of_the_mean_are_their_definition(rng):
-    frames, p = make_frames(rng), make_prediction(rng, 4)
+    frames, p = make_frames(rng), random_prediction(rng, 4)
     found = mean_errors(frames, p)
     for s, n in enumerate(p.n_atoms):
         mean = sum(p.energies[:, s]) / 4
@@ -237,7 +223,7 @@ def test_errors_of_the_mean_are_their_definition(rng):
 
 
 def test_errors_of_members_are_their_definition(rng):
-    frames, p = make_frames(rng), make_prediction(rng, 3)
+    frames, p = make_frames(rng), random_prediction(rng, 3)
     found = member_errors(frames, p)
     for s, n in enumerate(p.n_atoms):
         atoms = range(p.offsets[s], p.offsets[s + 1])
@@ -261,7 +247,7 @@ def test_errors_of_members_are_their_definition(rng):
 
 def test_error_squared_is_spread_squared_plus_bias_squared(rng):
     """What ties TrainsPot's eqs. (1) and (2): the same average must stand in both."""
-    frames, p = make_frames(rng), make_prediction(rng, 5)
+    frames, p = make_frames(rng), random_prediction(rng, 5)
     p = replace(p, reference_energies=np.zeros_like(p.energies))
     total, spread = member_errors(frames, p), DISAGREEMENTS["component"](p)
     bias = member_errors(
@@ -279,7 +265,7 @@ def test_error_squared_is_spread_squared_plus_bias_squared(rng):
 
 
 def test_points_of_frames_are_spread_and_error_of_a_member(rng):
-    frames, p = make_frames(rng), make_prediction(rng, 3)
+    frames, p = make_frames(rng), random_prediction(rng, 3)
     bare = frames.with_labels(Labels(frames.energy, frames.forces))
     points, errors, spread = frame_points(bare, p), member_errors(bare, p), component_spread(p)
     assert len(points["stress"].error) == 0
@@ -294,7 +280,7 @@ def test_points_of_frames_are_spread_and_error_of_a_member(rng):
 
 
 def test_points_leave_out_what_has_no_label(rng):
-    frames, p = make_frames(rng), make_prediction(rng, 3)
+    frames, p = make_frames(rng), random_prediction(rng, 3)
     assert len(component_points(frames, p)["stress"].error) == 24
     bare = frames.with_labels(Labels(frames.energy, frames.forces))
     points = component_points(bare, p)
@@ -312,4 +298,4 @@ def test_points_leave_out_what_has_no_label(rng):
 @pytest.mark.parametrize("function", [mean_errors, member_errors, component_points, frame_points])
 def test_other_frames_are_refused(rng, function):
     with pytest.raises(ValueError, match="predict these frames"):
-        function(make_frames(rng, (2, 5)), make_prediction(rng))
+        function(make_frames(rng, (2, 5)), random_prediction(rng))

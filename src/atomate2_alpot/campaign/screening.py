@@ -63,7 +63,20 @@ class Reference(OneWorkflow):
         return ctx.selector.reference(known.output["committee"], training)
 
 
-class Screen:
+class _Screened:
+    """What stages have in common whose workflows end with joined screens."""
+
+    def collect(self, ctx: Context, batch: BatchDoc) -> dict[str, Any]:
+        """Count the candidates."""
+        ctx.require_blobs(str(batch.output))
+        return ctx.read_fields(str(batch.output), ["n_screened"])
+
+    def give_up(self, ctx: Context, batch: BatchDoc) -> str | None:  # noqa: ARG002
+        """Leave its candidates out."""
+        return None
+
+
+class Screen(_Screened):
     """Ranges of candidates."""
 
     name: ClassVar[str] = "screen"
@@ -89,21 +102,12 @@ class Screen:
         last = gather_screens([job.output for job in jobs])
         return ctx.workflow([inputs, *jobs], last, batch, "select")
 
-    def collect(self, ctx: Context, batch: BatchDoc) -> dict[str, Any]:
-        """Count the candidates."""
-        ctx.require_blobs(str(batch.output))
-        return ctx.read_fields(str(batch.output), ["n_screened"])
-
-    def give_up(self, ctx: Context, batch: BatchDoc) -> str | None:  # noqa: ARG002
-        """Leave the range out."""
-        return None
-
     def finish(self, ctx: Context) -> Step:
         """Join them in levels, or choose at once."""
         return Step("merge", ctx.doc.iteration, ctx.doc.loop)
 
 
-class Merge:
+class Merge(_Screened):
     """Joins screened ranges in groups, where there are more than one job should hold."""
 
     name: ClassVar[str] = "merge"
@@ -122,15 +126,6 @@ class Merge:
         inputs = carried(screens=pointers_to(members))
         join = gather_screens([inputs.output["screens"][i] for i in range(len(members))])
         return ctx.workflow([inputs], join, batch, "select")
-
-    def collect(self, ctx: Context, batch: BatchDoc) -> dict[str, Any]:
-        """Count the candidates."""
-        ctx.require_blobs(str(batch.output))
-        return ctx.read_fields(str(batch.output), ["n_screened"])
-
-    def give_up(self, ctx: Context, batch: BatchDoc) -> str | None:  # noqa: ARG002
-        """Leave the group out."""
-        return None
 
     def finish(self, ctx: Context) -> Step:
         """Choose."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from glob import escape
 from pathlib import Path
 from shutil import rmtree
@@ -181,9 +181,20 @@ class FileBlobStore(Store):
         return hash(self.folder)
 
 
-def asked_for(criteria: dict[str, Any] | None) -> list[str]:
-    """Return the blobs that criteria name by their uuid."""
-    return _values(criteria[KEY]) if criteria and set(criteria) == {KEY} else []
+def none_missing(
+    blobs: Iterable[dict[str, Any]], criteria: dict[str, Any] | None, store: str
+) -> Iterator[dict[str, Any]]:
+    """Yield blobs, and raise ``BlobError`` if one that criteria name by its uuid is not there."""
+    named = _values(criteria[KEY]) if criteria and set(criteria) == {KEY} else []
+    missing = dict.fromkeys(named)
+    for blob in blobs:
+        missing.pop(blob[KEY], None)
+        yield blob
+    if missing:
+        raise BlobError(
+            f"blob {next(iter(missing))} is missing in {store}; restore it, or run the job that "
+            "made it again"
+        )
 
 
 def _values(wanted: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from maggma.core.store import Sort
 from maggma.stores.gridfs import GridFSStore
 from monty.json import jsanitize
 
-from atomate2_alpot.dataset.blobs import KEY, asked_for
+from atomate2_alpot.dataset.blobs import KEY, none_missing
 from atomate2_alpot.schemas.blobs import BlobError
 
 OF_JOB: tuple[str, ...] = ("job_uuid", "job_index")
@@ -72,17 +72,11 @@ class GridFSBlobStore(GridFSStore):
         BlobError
             If a blob asked for by uuid is missing, or one is incomplete or corrupted.
         """
-        missing = dict.fromkeys(asked_for(criteria)) if not (skip or limit) else {}
         found = self.transform_criteria(criteria or {})
-        for file in self._files_store.query(criteria=found, sort=sort, skip=skip, limit=limit):
-            doc = self._read(file)
-            missing.pop(doc[KEY], None)
+        files = self._files_store.query(criteria=found, sort=sort, skip=skip, limit=limit)
+        blobs = map(self._read, files)
+        for doc in blobs if skip or limit else none_missing(blobs, criteria, self.name):
             yield {k: doc[k] for k in properties if k in doc} if properties else doc
-        if missing:
-            raise BlobError(
-                f"blob {next(iter(missing))} is missing in {self.name}; restore it, or run the job "
-                "that made it again"
-            )
 
     def query_one(
         self,

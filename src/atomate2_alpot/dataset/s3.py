@@ -8,8 +8,7 @@ from typing import Any
 from maggma.core.store import Sort
 from maggma.stores import S3Store
 
-from atomate2_alpot.dataset.blobs import KEY, asked_for
-from atomate2_alpot.schemas.blobs import BlobError
+from atomate2_alpot.dataset.blobs import none_missing
 
 
 class S3BlobStore(S3Store):
@@ -27,19 +26,12 @@ class S3BlobStore(S3Store):
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[dict[str, Any]]:
-        """Yield blobs, as maggma does.
+        """Return blobs one by one, as maggma does.
 
         Raises
         ------
         BlobError
             If a blob asked for by uuid is missing.
         """
-        missing = dict.fromkeys(asked_for(criteria)) if not (skip or limit) else {}
-        for doc in super().query(criteria, properties, sort, skip, limit):
-            missing.pop(doc[KEY], None)
-            yield doc
-        if missing:
-            raise BlobError(
-                f"blob {next(iter(missing))} is missing in {self.name}; restore it, or run the job "
-                "that made it again"
-            )
+        blobs = super().query(criteria, properties, sort, skip, limit)
+        return blobs if skip or limit else none_missing(blobs, criteria, self.name)
