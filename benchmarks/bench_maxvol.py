@@ -5,6 +5,8 @@ Run on one thread (``OMP_NUM_THREADS=1``). teneva is left out: its LU wants n ×
 
 from __future__ import annotations
 
+import argparse
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -40,11 +42,17 @@ def from_file(n: int, m: int, rng: np.random.Generator) -> None:
         seconds, active = timed(lambda: ActiveSet.fit(mapped))
         grading, grades = timed(lambda: active.grade(mapped))
     print(f"{n:>9} x {m} from a file: {seconds:.0f} s, graded in {grading:.1f} s", end="")
-    print(f"; largest grade {grades.max():.6f}")
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    # pages of the file that are cached count too
+    print(f"; largest grade {grades.max():.6f}; {gigabytes:.2f} GB at most")
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", nargs="*", type=int, default=[10_000, 100_000, 300_000])
+    parser.add_argument("--file-rows", type=int, default=100_000)
+    arguments = parser.parse_args()
     rng = np.random.default_rng(0)
-    for n in (10_000, 100_000, 300_000):
+    for n in arguments.rows:
         compare(n, 50, rng)
-    from_file(100_000, 500, rng)
+    from_file(arguments.file_rows, 500, rng)
