@@ -15,7 +15,7 @@ help:
 	@echo "make demo       set up, run the demo campaign (about 10 minutes), say where the report is"
 	@echo "make test       set up, run the whole test suite, JOBS=2 tests at a time"
 	@echo "make fast       the tests without the slow ones"
-	@echo "make drills     kill workers, runners and databases of running campaigns (about 10 minutes)"
+	@echo "make drills     kill workers, runners and databases of running campaigns (about 5 minutes)"
 	@echo "make gpaw       set up GPAW, real DFT without a licence, and what it builds on"
 	@echo "make lint types docs tutorials benchmark clean"
 
