@@ -40,6 +40,7 @@ ENGINE_EXCEPTIONS: dict[str, str] = {
     "potentials/ase.py": "looks up atomate2's force fields by name",
     "dataset/stores.py": "makes JobStores",
     "dataset/labels.py": "reads a JobStore",
+    "dataset/outputs.py": "writes to a JobStore",
     "dataset/campaigns.py": "reads a JobStore",
     "report/gather.py": "reads a JobStore",
 }

@@ -8,6 +8,7 @@ from toy_run import alpot, write
 from atomate2_alpot.cli import doctor, show
 from atomate2_alpot.cli.config import RunConfig
 from atomate2_alpot.cli.loading import ConfigError, read_config
+from atomate2_alpot.dataset.outputs import stored_report
 from atomate2_alpot.schemas import IterationDoc
 
 BRACKETS = "cannot read [/scratch/x] [bold]"
@@ -137,6 +138,22 @@ def test_report_makes_its_folder_and_gets_the_config(run_dir, tmp_path, monkeypa
     path = show.write_report(run_dir, tmp_path / "new" / "dir" / "x.html")
     assert path.read_text().startswith("<!DOCTYPE html>")
     assert given == [("toy", 8)]
+
+
+def test_the_report_that_was_made_last_is_in_the_store_once(run_dir, tmp_path):
+    _, stores = show.open_run(run_dir)
+    show.write_report(run_dir, tmp_path / "first.html")
+    n_blobs = stores.jobs.additional_stores["data"].count()
+    made = show.write_report(run_dir, tmp_path / "made.html")
+    assert stores.jobs.additional_stores["data"].count() == n_blobs
+    stored = show.write_report(run_dir, tmp_path / "stored.html", stored=True)
+    assert stored.read_bytes() == made.read_bytes()
+
+
+def test_a_report_that_nobody_made_is_not_there(run_dir):
+    _, stores = show.open_run(run_dir)
+    with pytest.raises(ValueError, match="no report of campaign 'another' is stored; `alpot rep"):
+        stored_report(stores.jobs, "another")
 
 
 def test_debug_works_behind_any_command(tmp_path):

@@ -209,6 +209,8 @@ def test_status_query_and_report_work_on_what_an_engine_ran(world, capsys):
     assert "max iterations" in capsys.readouterr().out
     report = write_report(run_dir, None)
     assert "Surrogate labels." in report.read_text()
+    stored = write_report(run_dir, world.folder / "stored.html", stored=True)
+    assert stored.read_bytes() == report.read_bytes()
     config = read_config(run_dir / "config.yaml")
     stores = build_stores(config, run_dir)
     stores.connect()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from jobflow import Flow
@@ -21,12 +20,13 @@ from atomate2_alpot.campaign.stages import (
     pointers_to,
 )
 from atomate2_alpot.dataset.labels import GATHER, label_documents, write_labels
+from atomate2_alpot.dataset.outputs import write_output
 from atomate2_alpot.flows.jobs import TEST_SET, begin_loop, check_first_labels
 from atomate2_alpot.flows.loop import ATOMS, CRYSTALS, KNOWN_ATOMS
 from atomate2_alpot.flows.state import LoopState, Pointer
 from atomate2_alpot.label import LabelMaker
 from atomate2_alpot.label.limits import LabelLimits
-from atomate2_alpot.schemas import BLOBS, Frames, LabelBatchDoc
+from atomate2_alpot.schemas import Frames, LabelBatchDoc
 
 SETS: tuple[str, ...] = (TEST_SET, CRYSTALS, ATOMS, SELECTED)
 """Sets of frames that are labelled; the first three before the loop."""
@@ -263,13 +263,5 @@ def _shard_uuid(ctx: Context, name: str, start: int) -> str:
 
 def _store(ctx: Context, uuid: str, name: str, output: Any) -> None:
     """Write an output as a job would."""
-    document = {
-        "uuid": uuid,
-        "index": 1,
-        "name": name,
-        "output": output,
-        "completed_at": datetime.now(tz=UTC).isoformat(),
-        "metadata": {"campaign_id": ctx.doc.campaign_id, "iteration": ctx.doc.iteration},
-        "hosts": [],
-    }
-    ctx.stores.jobs.update(document, key=["uuid", "index"], save={"data": list[Any](BLOBS)})
+    metadata = {"campaign_id": ctx.doc.campaign_id, "iteration": ctx.doc.iteration}
+    write_output(ctx.stores.jobs, uuid, name, output, metadata)

@@ -128,11 +128,12 @@ def export(
 def report(
     run_dir: RunDir = DEFAULT_RUN,
     output: Annotated[Path | None, typer.Option(help="Default: report.html in the folder.")] = None,
+    stored: Annotated[bool, typer.Option("--stored", help="As it was made last.")] = False,
 ) -> None:
-    """Write the report page."""
+    """Write the report page, and put it into the store."""
     from atomate2_alpot.cli.show import write_report
 
-    typer.echo(f"report: {write_report(run_dir, output)}")
+    typer.echo(f"report: {write_report(run_dir, output, stored)}")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from atomate2_alpot.dataset import (
     iteration_documents,
     sync_labels,
 )
+from atomate2_alpot.dataset.outputs import store_report, stored_report
 from atomate2_alpot.dataset.query import build_criteria
 from atomate2_alpot.report import build_report, gather_report_data
 from atomate2_alpot.schemas import IterationDoc
@@ -150,20 +151,29 @@ def export_labels(
     make_console().print(words, soft_wrap=True, markup=False)
 
 
-def write_report(run_dir: Path, output: Path | None) -> Path:
-    """Write the report of a run."""
+def write_report(run_dir: Path, output: Path | None, stored: bool = False) -> Path:
+    """Write the report of a run: made anew, or as it was stored last."""
     config, stores = open_run(run_dir)
-    return report_of(config, stores, output or run_dir / "report.html")
+    path = output or run_dir / "report.html"
+    if stored:
+        return _write_page(path, stored_report(stores.jobs, config.campaign_id))
+    return report_of(config, stores, path)
 
 
 def report_of(config: RunConfig, stores: Stores, path: Path) -> Path:
-    """Write the report page of connected stores and return its path."""
+    """Make the report page of connected stores, write it there and here, and return its path."""
     labels = LabelStore(stores.labels)
     data = gather_report_data(stores.jobs, labels, config.campaign_id, config.without_secrets())
-    page = build_report(data)
+    page = build_report(data).encode()
+    path = _write_page(path, page)
+    store_report(stores.jobs, config.campaign_id, page)
+    return path
+
+
+def _write_page(path: Path, page: bytes) -> Path:
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, page.encode())
+    write_atomic(path, page)
     return path
 
 
