@@ -422,7 +422,7 @@ def test_leases_do_not_go_by_the_clock_of_this_machine(
         def utcnow(cls):
             return cls.now(UTC).replace(tzinfo=None)
 
-    for module in ("campaign.state", "campaign.labels"):
+    for module in ("campaign.state", "dataset.outputs"):
         monkeypatch.setattr(f"atomate2_alpot.{module}.datetime", Wrong)
     setup = clone(prepared, shared_mongo.uri, lease=1.0, max_wait=2.0, min_finished_fraction=0.1)
     n_resubmitted = 0
