@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "flows"))
 
 from fakes import FakeTrainer
 
+pytestmark = pytest.mark.slow
+
 ATOMS = {"prototype": "isolated atom", "state": "successful"}
 
 

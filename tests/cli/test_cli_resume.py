@@ -116,6 +116,7 @@ def test_changes_are_named_by_dotted_keys():
     assert [c.key for c in changes_between(old, new)] == ["a.b", "a.c.e"]
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_command_as_ctrl_c_does(tmp_path):
     config, folder = write(tmp_path / "toy.yaml"), tmp_path / "run"
     command = [sys.executable, "-W", "ignore", "-m", "atomate2_alpot.cli.main", "run", str(config)]

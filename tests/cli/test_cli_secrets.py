@@ -16,6 +16,8 @@ from atomate2_alpot.cli.errors import explain
 from atomate2_alpot.dataset import StoreError, mongo_stores
 from atomate2_alpot.redact import RedactingFormatter, keep_secret, redact
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "hunter2:and-more"
 QUOTED = "hunter2%3Aand-more"
 
@@ -94,7 +96,6 @@ def test_commands_without_their_store_do_not_show_its_uri(command, tmp_path):
     assert not any("hunter2" in p.read_text(errors="replace") for p in left)
 
 
-@pytest.mark.slow
 def test_a_run_leaves_no_secret_in_files_output_or_database(shared_mongo, tmp_path, monkeypatch):
     database = f"db-{uuid4().hex[:12]}"
     with shared_mongo.client() as client:

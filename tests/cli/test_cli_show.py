@@ -156,6 +156,7 @@ def test_a_report_that_nobody_made_is_not_there(run_dir):
         stored_report(stores.jobs, "another")
 
 
+@pytest.mark.slow
 def test_debug_works_behind_any_command(tmp_path):
     done = alpot("status", "--run-dir", tmp_path, "--debug")
     assert done.returncode == 2

@@ -21,6 +21,8 @@ from atomate2_alpot.schemas import Frames, PotentialSpec
 from atomate2_alpot.taskdocs import LabelParseError, check_vasp, read_steps
 from atomate2_alpot.testing import FAULTS, ToyPotential, vasp_stand_in
 
+pytestmark = pytest.mark.slow
+
 R2SCAN = ToyPotential(2)
 """What the stand-in computes when INCAR asks for r2SCAN."""
 

@@ -17,6 +17,8 @@ from atomate2_alpot.label.reasons import REASONS
 from atomate2_alpot.report import ReportData, build_report, gather_report_data
 from atomate2_alpot.report.baselines import trivial_errors
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data() -> ReportData:
