@@ -22,6 +22,7 @@ def records(store) -> list[tuple[int, str]]:
     return sorted((d["output"]["iteration"], d["output"]["status"]) for d in found)
 
 
+@pytest.mark.slow
 def test_a_campaign_that_has_ended_goes_on_with_more_iterations(tmp_path, job_store):
     maker = mendable_loop(tmp_path, fraction=0.0)
     run_embedded(maker.make, tmp_path, job_store)
@@ -45,6 +46,7 @@ def test_a_lower_bar_is_tried_on_the_labels_there_are(tmp_path, job_store):
     assert counted(tmp_path, "tried") == tried
 
 
+@pytest.mark.slow
 def test_nothing_selected_is_screened_again_with_lower_thresholds(tmp_path, job_store):
     maker = mendable_loop(tmp_path, fraction=0.0)
     high = maker.selector.criterion.model_copy(

@@ -47,6 +47,7 @@ def test_labels_and_iterations_equal_those_of_an_embedded_run(
     assert whole.campaign.advance().submitted == []
 
 
+@pytest.mark.slow
 def test_isolated_atoms_that_are_known_are_not_computed_again(shared_mongo, job_store):
     maker = labelling_loop()
     maker = dataclasses.replace(

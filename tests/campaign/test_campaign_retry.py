@@ -90,6 +90,7 @@ def test_a_failure_the_flow_went_on_without_stays_settled_when_a_later_job_fails
 # --- the loop: a label job does not fail with its frames ---------------------------------
 
 
+@pytest.mark.slow
 def test_failed_frames_are_labelled_again_when_too_few_succeeded(tmp_path, job_store):
     maker = mendable_loop(tmp_path, fraction=0.7, minimum=0.9, spare=BEFORE_THE_LOOP)
     summary = run_embedded(maker.make, tmp_path, job_store)

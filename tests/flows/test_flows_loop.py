@@ -162,6 +162,7 @@ def test_an_empty_test_set_is_named(tmp_path, job_store):
     assert "the fixed test set is empty" in next(iter(summary.errors.values()))
 
 
+@pytest.mark.slow
 def test_a_space_that_is_used_up_says_so(job_store):
     maker = small_loop(max_iterations=5)
     space = len(maker.proposer.space())
@@ -182,6 +183,7 @@ def test_loop_stops_when_the_committee_agrees(job_store):
     assert "threshold" in last.message
 
 
+@pytest.mark.slow
 def test_label_budget_caps_the_last_iteration(job_store):
     end = run(small_loop(max_labels=8, max_iterations=9), job_store)
     assert end["status"] == "label_budget"

@@ -40,6 +40,7 @@ def test_shift_per_element_is_no_disagreement(alloy_frames):
     np.testing.assert_allclose(prediction.formation_energies[1], shifted / [2, 3, 5])
 
 
+@pytest.mark.slow
 def test_references_align_members_of_different_functionals(alloy_frames):
     pytest.importorskip("chgnet")
     specs = [PotentialSpec(backend="chgnet", name=n) for n in ("0.3.0", "r2scan")]
