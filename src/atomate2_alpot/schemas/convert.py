@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import iread
-from ase.io import write as ase_write
 from numpy.typing import NDArray
-from pymatgen.core import Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from atomate2_alpot.schemas.frame_arrays import ORIGIN_COLUMNS, POSITION_QUANTUM, Labels
 from atomate2_alpot.schemas.frames import Frames
+
+if TYPE_CHECKING:  # a second of imports, which conversion to and from Atoms does without
+    from pymatgen.core import Structure
 
 REF_ENERGY, REF_FORCES, REF_STRESS = "REF_energy", "REF_forces", "REF_stress"
 """Keys of labels in extended XYZ: those MACE trains on (stress 3×3, eV/Å³, ASE sign)."""
@@ -99,6 +98,8 @@ def frames_from_structures(structures: Structure | Sequence[Structure]) -> Frame
     ValueError
         If a structure is disordered, naming it.
     """
+    from pymatgen.core import Structure
+
     batch = [structures] if isinstance(structures, Structure) else list(structures)
     if not batch:
         return Frames.empty()
@@ -131,6 +132,8 @@ def frames_to_structures(frames: Frames) -> list[Structure]:
             f"frame {flat[0]} has a cell without volume, which pymatgen's Structure needs; put it "
             "into a box, for example with ASE's Atoms.center(vacuum=10)"
         )
+    from pymatgen.io.ase import AseAtomsAdaptor
+
     adaptor = AseAtomsAdaptor()
     structures = []
     for atoms in frames_to_ase(frames):
@@ -141,6 +144,8 @@ def frames_to_structures(frames: Frames) -> list[Structure]:
 
 def read_extxyz(path: str | Path, functional: str | None = None) -> Frames:
     """Read an extended XYZ file, gzipped or not, with its labels and origin."""
+    from ase.io import iread
+
     return frames_from_ase(list(iread(str(path), ":", format="extxyz")), functional)
 
 
@@ -160,6 +165,8 @@ def write_extxyz(frames: Frames, path: str | Path) -> None:
         # text is decimal: halves of a step would round differently there than in frame_id
         atoms.positions = np.rint(atoms.positions / POSITION_QUANTUM) * POSITION_QUANTUM
         batch.append(atoms)
+    from ase.io import write as ase_write
+
     ase_write(str(path), batch, format="extxyz")
 
 

@@ -84,10 +84,12 @@ def feature_rows(frames: Frames, described: Described, known: Known) -> FeatureR
         store[filled : filled + kept.sum()] = values[kept]
         filled += int(kept.sum())
     n_rows = n_rows[described_frames]
-    atoms = frames.numbers[described_frames[frames.frame_index]]
+    groups = np.full(len(n_rows), FRAME)
+    if by_atom:
+        groups = np.array(chemical_symbols)[frames.numbers[described_frames[frames.frame_index]]]
     return FeatureRows(
         np.zeros((0, 0)) if store is None else store[:filled],
-        np.array(chemical_symbols)[atoms] if by_atom else np.full(len(n_rows), FRAME),
+        groups,
         np.concatenate([[0], np.cumsum(n_rows)]).astype(np.int64),
         np.flatnonzero(described_frames),
     )

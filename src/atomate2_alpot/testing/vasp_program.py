@@ -70,7 +70,7 @@ def _relax(
     predictor, steps = load_predictor(spec), []
     n_electronic = 5 if converging else int(incar.get("NELM", 60))
     for _ in range(max(1, int(incar.get("NSW", 0)))):
-        prediction = predictor.predict(_frames(atoms))
+        prediction = predictor.predict(Frames.from_ase(atoms))
         energy = float(prediction.energy[0])
         error = (0.02 if converging else 0.9) ** np.arange(1, n_electronic + 1)
         step = IonicStep(
@@ -87,12 +87,6 @@ def _relax(
         moved = atoms.positions + np.clip(STEP * step.forces, -0.05, 0.05)
         atoms = Atoms(atoms.numbers, moved @ strain, cell=atoms.cell.array @ strain, pbc=True)
     return steps
-
-
-def _frames(atoms: Atoms) -> Frames:
-    """Return one frame; ``Frames.from_ase`` takes longer to import than all else here to run."""
-    cell, n_atoms = atoms.cell.array[None], np.array([len(atoms)])
-    return Frames.from_arrays(atoms.numbers, atoms.positions, cell, n_atoms)
 
 
 def read_incar(text: str) -> dict[str, Any]:

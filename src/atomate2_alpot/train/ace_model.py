@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def build_model(
 
 
 def check_basis(settings: AceSettings, elements: Sequence[str]) -> None:
-    """Refuse settings that make no model of these elements, in milliseconds.
+    """Refuse settings that make no model of these elements, without making one.
 
     Raises
     ------
@@ -83,11 +84,13 @@ def count_coefficients(settings: AceSettings, n_elements: int) -> int:
             if sum(ls) % 2 or max(ls) > sum(ls) - max(ls):
                 continue  # does not couple to zero
             left = settings.degree - settings.angular_cost * sum(ls)
-            n_functions += _count_radial(Counter(ls).values(), int(n_elements * left + 1e-9))
+            most = int(n_elements * left + 1e-9)
+            n_functions += _count_radial(tuple(sorted(Counter(ls).values())), most)
     return n_functions * n_elements
 
 
-def _count_radial(multiplicities: Iterable[int], most: int) -> int:
+@lru_cache(maxsize=1000)  # many l make the same few patterns
+def _count_radial(multiplicities: tuple[int, ...], most: int) -> int:
     """Count the choices of n ≥ 1, as a multiset for each l, whose sum is ``most`` or less."""
     by_sum = np.zeros(max(most, 0) + 1)
     by_sum[0] = 1
